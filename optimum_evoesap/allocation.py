@@ -1,0 +1,138 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""Allocations: how many experts go from each sparse layer, and the space of those that are allowed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+Allocation = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class AllocationSpace:
+    """All allocations of a budget: whole multiples of `unit`, within each layer's limit, of exact sum.
+
+    Attributes:
+        num_experts: Experts of each sparse layer before pruning.
+        max_removed: Most experts that may go from each layer (multiples of `unit`).
+        budget: Experts to remove in all (a multiple of `unit`).
+        unit: Experts that go together: the number of groups of a group-limited router, otherwise 1.
+    """
+
+    num_experts: tuple[int, ...]
+    max_removed: tuple[int, ...]
+    budget: int
+    unit: int = 1
+
+    @classmethod
+    def from_sparsity(
+        cls, sparsity: float, num_experts: Sequence[int], min_kept: Sequence[int], unit: int = 1
+    ) -> AllocationSpace:
+        """The space whose budget is the uniform allocation's: each layer's share of `sparsity`, rounded.
+
+        Rounding in each layer, not over all, makes the uniform allocation of equal layers exactly uniform.
+
+        Raises:
+            ValueError: `sparsity` removes nothing or leaves a layer under its minimum; says what is possible.
+        """
+        max_removed = tuple((total - kept) // unit * unit for total, kept in zip(num_experts, min_kept))
+        budget = sum(unit * round(sparsity * total / unit) for total in num_experts)
+        largest = sum(max_removed) / sum(num_experts)
+        if budget > sum(max_removed):
+            raise ValueError(
+                f"sparsity={sparsity} would remove {budget} of {sum(num_experts)} experts, but each layer must keep "
+                f"at least {max(min_kept)} (its top-k, or min_experts): the largest possible sparsity is {largest:.4g}."
+            )
+        if budget == 0:
+            smallest = unit / max(num_experts)
+            raise ValueError(
+                f"sparsity={sparsity} rounds to no expert at all in layers of {max(num_experts)}; "
+                f"give at least {smallest / 2:.3g}, at most {largest:.4g}."
+            )
+        return cls(tuple(num_experts), max_removed, budget, unit)
+
+    def check(self, allocation: Sequence[int]) -> Allocation:
+        """Return `allocation` as a tuple if it lies in the space.
+
+        Raises:
+            ValueError: Wrong length, range, unit or sum; names the layer and the limit.
+        """
+        counts = tuple(int(count) for count in allocation)
+        if len(counts) != len(self.max_removed):
+            raise ValueError(
+                f"The allocation has {len(counts)} counts, the model {len(self.max_removed)} sparse layers; "
+                "give one removed count for each."
+            )
+        for position, (count, limit) in enumerate(zip(counts, self.max_removed)):
+            if not 0 <= count <= limit:
+                raise ValueError(
+                    f"The allocation removes {count} of {self.num_experts[position]} experts from sparse layer number "
+                    f"{position}; between 0 and {limit} can go."
+                )
+            if count % self.unit:
+                raise ValueError(
+                    f"The allocation removes {count} experts from sparse layer number {position}; the router has "
+                    f"{self.unit} groups that must stay equal, so give a multiple of {self.unit}."
+                )
+        if sum(counts) != self.budget:
+            raise ValueError(f"The allocation removes {sum(counts)} experts, the budget is {self.budget}.")
+        return counts
+
+    def fit(self, weights: Sequence[float]) -> Allocation:
+        """The allocation nearest to the budget shared out in proportion to `weights` (non-negative)."""
+        total = sum(weights)
+        if total <= 0:
+            weights, total = self.max_removed, sum(self.max_removed)
+        targets = [weight / total * self.budget for weight in weights]
+        counts = [min(int(target // self.unit) * self.unit, limit) for target, limit in zip(targets, self.max_removed)]
+        while sum(counts) < self.budget:
+            open_layers = [i for i, limit in enumerate(self.max_removed) if counts[i] < limit]
+            # The layer that is furthest below its share; the first of equals, so that the result is determined.
+            furthest = max(open_layers, key=lambda i: (targets[i] - counts[i], -i))
+            counts[furthest] += self.unit
+        return tuple(counts)
+
+    def uniform(self) -> Allocation:
+        """The same share from every layer."""
+        return self.fit(self.num_experts)
+
+    def random(self, generator: random.Random) -> Allocation:
+        """A random allocation, from nearly uniform ones to very uneven ones."""
+        contrast = generator.uniform(0.5, 3.0)
+        return self.fit([total * generator.random() ** contrast for total in self.num_experts])
+
+    def shapes(self) -> list[Allocation]:
+        """Plain profiles over depth to start from: rising, falling, peak, edges, front-heavy, back-heavy."""
+        depth = [i / max(1, len(self.num_experts) - 1) for i in range(len(self.num_experts))]
+        profiles = [
+            [0.5 + x for x in depth],
+            [1.5 - x for x in depth],
+            [1.5 - 2 * abs(x - 0.5) for x in depth],
+            [0.5 + 2 * abs(x - 0.5) for x in depth],
+            [1.5 if x <= 0.5 else 0.5 for x in depth],
+            [0.5 if x < 0.5 else 1.5 for x in depth],
+        ]
+        return [self.fit([w * total for w, total in zip(profile, self.num_experts)]) for profile in profiles]
+
+    def mutate(self, parent: Allocation, generator: random.Random, max_delta: int, max_mutations: int) -> Allocation:
+        """Level-switch mutation (paper, section 3): move 1 to `max_delta` units between two layers, a few times.
+
+        The number of moves is the smaller of two draws from 1 to `max_mutations`, so that one is the most common.
+        """
+        counts = list(parent)
+        moves = min(generator.randint(1, max_mutations), generator.randint(1, max_mutations))
+        for _ in range(moves):
+            givers = [i for i, count in enumerate(counts) if count > 0]
+            source = generator.choice(givers)
+            takers = [i for i, limit in enumerate(self.max_removed) if i != source and counts[i] < limit]
+            if not takers:
+                break
+            target = generator.choice(takers)
+            room = min(counts[source], self.max_removed[target] - counts[target])
+            delta = min(generator.randint(1, max_delta) * self.unit, room)
+            counts[source] -= delta
+            counts[target] += delta
+        return tuple(counts)

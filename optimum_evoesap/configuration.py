@@ -1,0 +1,125 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""[`EvoESAPConfig`]: every choice of a pruning run, checked when it is made and saved next to the checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from typing import Any
+
+from optimum.configuration_utils import BaseConfig
+from optimum.version import __version__ as optimum_version
+from transformers import __version__ as transformers_version
+
+from .criteria import CRITERIA
+from .fitness import FITNESSES
+from .options import EvoESAPOptions
+from .version import __version__
+
+
+_OPTION_NAMES = tuple(option.name for option in dataclasses.fields(EvoESAPOptions))
+_VERSION_KEYS = ("optimum_version", "transformers_version", "optimum_evoesap_version")
+# What transformers' own loading code passes along; never a choice of the user.
+_LOADING_KEYS = ("model_type", "name_or_path", "_commit_hash")
+SCORED_TOKENS = ("auto", "answers", "all")
+
+
+class EvoESAPConfig(EvoESAPOptions, BaseConfig):
+    """Configuration of a pruning run; see [`EvoESAPOptions`] for the fields.
+
+    Args:
+        **options: Any field of [`EvoESAPOptions`].
+
+    Raises:
+        ValueError: A field has a wrong value, or is unknown. The message names the field, the value and the remedy.
+
+    Example:
+        ```python
+        >>> config = EvoESAPConfig(sparsity=0.5, criterion="reap")
+        >>> config.save_pretrained("olmoe-50")  # writes evoesap_config.json
+        ```
+    """
+
+    CONFIG_NAME = FULL_CONFIGURATION_FILE = "evoesap_config.json"
+    model_type = "evoesap"
+
+    def __init__(self, **options: Any):
+        unknown = [name for name in options if name not in (*_OPTION_NAMES, *_VERSION_KEYS, *_LOADING_KEYS)]
+        if unknown:
+            close = difflib.get_close_matches(unknown[0], _OPTION_NAMES, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else f"; the fields are {', '.join(_OPTION_NAMES)}."
+            raise ValueError(f"EvoESAPConfig has no field {unknown[0]!r} (value {options[unknown[0]]!r}){hint}")
+        BaseConfig.__init__(self)
+        for option in dataclasses.fields(EvoESAPOptions):
+            setattr(self, option.name, options.get(option.name, option.default))
+        self._check_choices()
+        self._check_numbers()
+        self._check_allocation()
+
+    @property
+    def is_explicit(self) -> bool:
+        """Whether the user gave the removed counts themselves."""
+        return not isinstance(self.allocation, str)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, also those at their default (which a later release may change), and the versions."""
+        versions = (optimum_version, transformers_version, __version__)
+        return {name: getattr(self, name) for name in _OPTION_NAMES} | dict(zip(_VERSION_KEYS, versions))
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        """The same as `to_dict`: a saved run must not depend on defaults."""
+        return self.to_dict()
+
+    def _fail(self, name: str, remedy: str) -> None:
+        raise ValueError(f"EvoESAPConfig: {name}={getattr(self, name)!r} is not valid: {remedy}")
+
+    def _check_choices(self) -> None:
+        choices = {"criterion": tuple(CRITERIA), "fitness": tuple(FITNESSES), "scored_tokens": SCORED_TOKENS}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                more = f" (or register your own with @register_{name})" if name != "scored_tokens" else ""
+                self._fail(name, f"choose one of {', '.join(allowed)}{more}.")
+        for name in ("calibration_dataset", "search_dataset", "data_split"):
+            if not isinstance(getattr(self, name), str) or not getattr(self, name).strip():
+                self._fail(name, "give the name or path as a non-empty string.")
+
+    def _check_numbers(self) -> None:
+        if not self.is_explicit and not _is_number(self.sparsity, 0, 1, open_ends=True):
+            self._fail("sparsity", "give the share of experts to remove, strictly between 0 and 1, such as 0.25.")
+        if not _is_number(self.holdout_fraction, 0, 1):
+            self._fail("holdout_fraction", "give a share between 0 (no held-out comparison) and 1.")
+        lowest = {"sequence_length": 2, "seed": 0, "generations": 0}
+        for name in (
+            "calibration_samples", "search_samples", "sequence_length", "batch_size", "population_size",
+            "num_elites", "generations", "max_delta", "max_mutations", "seed",
+        ):  # fmt: skip
+            value, low = getattr(self, name), lowest.get(name, 1)
+            if isinstance(value, bool) or not isinstance(value, int) or value < low:
+                self._fail(name, f"give a whole number of at least {low}.")
+        if self.num_elites >= self.population_size:
+            self._fail("num_elites", f"it must be smaller than population_size={self.population_size}.")
+        if self.min_experts is not None and (not isinstance(self.min_experts, int) or self.min_experts < 1):
+            self._fail("min_experts", "give a whole number of at least 1, or None for the model's top-k.")
+
+    def _check_allocation(self) -> None:
+        if isinstance(self.allocation, str):
+            if self.allocation not in ("evolution", "uniform"):
+                self._fail("allocation", "choose evolution or uniform, or give the removed counts as a list or dict.")
+            return
+        if isinstance(self.allocation, dict):
+            # JSON turns the layer indices into strings.
+            self.allocation = {int(layer): count for layer, count in self.allocation.items()}
+            counts = list(self.allocation.values())
+        else:
+            counts = self.allocation = list(self.allocation)
+        if not counts or any(isinstance(count, bool) or not isinstance(count, int) or count < 0 for count in counts):
+            self._fail("allocation", "removed counts are whole numbers of at least 0, one per sparse layer.")
+        if not any(counts):
+            self._fail("allocation", "it removes nothing; remove at least one expert from one layer.")
+        self.sparsity = None  # follows from the counts and the model
+
+
+def _is_number(value: Any, low: float, high: float, open_ends: bool = False) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return low < value < high if open_ends else low <= value <= high

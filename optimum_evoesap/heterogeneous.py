@@ -1,0 +1,181 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""The one step that transformers lacks to build a model whose layers have different expert counts.
+
+transformers reads `per_layer_config` from config.json, but most models hand every decoder layer the global config
+(transformers PR 45332 is to change that). While a model whose config overrides expert counts is being built, each of
+its layers gets the config of that layer instead. All other models are untouched, and the step stands aside where
+transformers has one of its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+
+_MODELING_MODULE = "transformers.modeling_utils"
+_LAYER_INDEX_NAMES = ("layer_idx", "layer_index", "block_idx", "layer_id")
+_MARK = "_evoesap_builds_layers"
+
+
+def install_when_imported() -> None:
+    """Install the step now if transformers' model code is loaded, otherwise as soon as it is.
+
+    `import optimum_evoesap` alone loads neither transformers nor torch.
+    """
+    module = sys.modules.get(_MODELING_MODULE)
+    if module is not None and hasattr(module, "PreTrainedModel"):
+        install()
+    elif not any(isinstance(finder, _InstallAfterImport) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _InstallAfterImport())
+
+
+class _InstallAfterImport(MetaPathFinder):
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != _MODELING_MODULE:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is None or spec.loader is None:
+            return spec
+        execute = spec.loader.exec_module
+
+        def execute_and_install(module: ModuleType) -> None:
+            execute(module)
+            install()
+
+        spec.loader.exec_module = execute_and_install  # type: ignore[method-assign]
+        return spec
+
+
+def transformers_builds_layers() -> bool:
+    """Whether the installed transformers hands layers their own config by itself."""
+    from transformers.integrations import heterogeneity
+
+    return hasattr(heterogeneity, "apply_heterogeneous_modeling")
+
+
+def install() -> None:
+    """Wrap the construction of `PreTrainedModel`; calling it again changes nothing."""
+    from transformers.modeling_utils import PreTrainedModel
+
+    if hasattr(PreTrainedModel, _MARK) or transformers_builds_layers():
+        return
+    build, finish = PreTrainedModel.__init__, PreTrainedModel.post_init
+
+    @functools.wraps(build)
+    def __init__(self, config, *args, **kwargs):
+        opened = _open(type(self), config) if hasattr(config, "to_dict") else []
+        build(self, config, *args, **kwargs)
+        if opened:
+            self.__dict__["_evoesap_opened"] = opened
+
+    @functools.wraps(finish)
+    def post_init(self):
+        finish(self)
+        for config in self.__dict__.pop("_evoesap_opened", ()):
+            _close(config, type(self).__name__)
+
+    PreTrainedModel.__init__ = __init__
+    PreTrainedModel.post_init = post_init
+    setattr(PreTrainedModel, _MARK, True)
+
+
+def has_expert_overrides(config: Any) -> bool:
+    """Whether some layer of this config has an expert count of its own."""
+    return any("expert" in name for name in getattr(config, "per_layer_attributes", None) or ())
+
+
+def _open(model_class: type, config: Any) -> list[Any]:
+    """Prepare the layers of a model that is about to be built; return the configs that this model has to close."""
+    opened = []
+    for part in _with_sub_configs(config):
+        if has_expert_overrides(part):
+            wrap_layers(sys.modules[model_class.__module__])
+            if not part.allow_global_per_layer_attribute_access:
+                # Model classes keep the config-wide count for their auxiliary loss.
+                part.allow_global_per_layer_attribute_access = True
+                part.__dict__["_evoesap_built"] = set()
+                opened.append(part)
+    return opened
+
+
+def _close(config: Any, model_name: str) -> None:
+    config.__dict__.pop("allow_global_per_layer_attribute_access", None)
+    missing = set(config._heterogeneity_spec.per_layer_overrides) - config.__dict__.pop("_evoesap_built", set())
+    if missing:
+        raise RuntimeError(
+            f"{model_name} did not take its own config in the layers {sorted(missing)}, so it was built with the wrong "
+            "expert counts. Please report this architecture to optimum-evoesap."
+        )
+
+
+def _with_sub_configs(config: Any) -> list[Any]:
+    parts = [config]
+    for name in getattr(config, "sub_configs", None) or ():
+        part = getattr(config, name, None)
+        if part is not None and part is not config:
+            parts += _with_sub_configs(part)
+    return parts
+
+
+def wrap_layers(module: ModuleType) -> None:
+    """Make every class of a modeling file that is built from a config and a layer index take that layer's config."""
+    from torch import nn
+
+    if hasattr(module, _MARK):
+        return
+    for name, item in list(vars(module).items()):
+        if isinstance(item, type) and issubclass(item, nn.Module) and item.__module__ == module.__name__:
+            parameters = inspect.signature(item.__init__).parameters
+            index_name = next((each for each in _LAYER_INDEX_NAMES if each in parameters), None)
+            if index_name is not None and "config" in parameters:
+                item.__init__ = _with_layer_config(item.__init__, index_name)
+        elif name == "load_balancing_loss_func":
+            module.load_balancing_loss_func = _padding_router_logits(item)
+    setattr(module, _MARK, True)
+
+
+def _with_layer_config(build: Callable[..., None], index_name: str) -> Callable[..., None]:
+    from .adapters import per_layer_overrides
+    from .layer_config import layer_config
+
+    signature = inspect.signature(build)
+
+    @functools.wraps(build)
+    def __init__(self, *args, **kwargs):
+        bound = signature.bind_partial(self, *args, **kwargs)
+        config, index = bound.arguments.get("config"), bound.arguments.get(index_name)
+        if isinstance(index, int) and has_expert_overrides(config):
+            config.__dict__.setdefault("_evoesap_built", set()).add(index)
+            bound.arguments["config"] = layer_config(config, per_layer_overrides(config).get(index, {}))
+        return build(*bound.args, **bound.kwargs)
+
+    return __init__
+
+
+def _padding_router_logits(loss: Callable[..., Any]) -> Callable[..., Any]:
+    """Let the auxiliary loss take layers with fewer experts: a router logit of -inf is an expert never chosen."""
+    from torch.nn.functional import pad
+
+    @functools.wraps(loss)
+    def load_balancing_loss_func(gate_logits, num_experts=None, *args, **kwargs):
+        if isinstance(gate_logits, tuple) and num_experts is not None:
+            gate_logits = tuple(
+                pad(each, (0, num_experts - each.shape[-1]), value=float("-inf"))
+                if each.shape[-1] < num_experts
+                else each
+                for each in gate_logits
+            )
+        return loss(gate_logits, num_experts, *args, **kwargs)
+
+    return load_balancing_loss_func

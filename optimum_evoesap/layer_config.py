@@ -1,0 +1,52 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""The config of one decoder layer of a model whose layers have different expert counts."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from transformers import PretrainedConfig
+
+
+class _LayerConfigMixin:
+    """Reads its own overrides first and everything else from the live config of the model, at each access.
+
+    transformers hands a layer a copy of the config. A copy never learns of a later `set_attn_implementation` or
+    `set_experts_implementation`, which change the model's config in place; this view does.
+    """
+
+    def __getattribute__(self, key: str) -> Any:
+        own = object.__getattribute__(self, "__dict__")
+        live = own.get("_live_config")
+        if live is None or (key.startswith("__") and key.endswith("__")):
+            return super().__getattribute__(key)
+        key = type(self).attribute_map.get(key, key)
+        if key in own:
+            return own[key]
+        if key == "_heterogeneity_spec":
+            raise AttributeError(key)  # one layer alone is never heterogeneous
+        if key in live.__dict__:
+            return live.__dict__[key]
+        return super().__getattribute__(key)
+
+    def __reduce__(self):
+        own = dict(self.__dict__)
+        return layer_config, (own.pop("_live_config"), own)
+
+
+@functools.lru_cache(maxsize=None)
+def _view_class(config_class: type[PretrainedConfig]) -> type[PretrainedConfig]:
+    return type(config_class.__name__, (_LayerConfigMixin, config_class), {"__module__": config_class.__module__})
+
+
+def layer_config(config: PretrainedConfig, overrides: dict[str, Any]) -> PretrainedConfig:
+    """The config of one layer: `overrides` on top of the live `config`.
+
+    Args:
+        config: The model's config; later changes to it show through.
+        overrides: Values of this layer, under the attribute names that the architecture reads.
+    """
+    view = object.__new__(_view_class(type(config)))
+    view.__dict__.update({"skip": []} | overrides, _live_config=config)
+    return view

@@ -1,0 +1,26 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""[`EvoESAPModelForCausalLM`]: load a pruned checkpoint without a thought about imports."""
+
+from __future__ import annotations
+
+from transformers import AutoModelForCausalLM
+
+from .heterogeneous import install
+
+
+class EvoESAPModelForCausalLM(AutoModelForCausalLM):
+    """`AutoModelForCausalLM` that can also build checkpoints whose layers have different expert counts.
+
+    After `import optimum_evoesap` plain `AutoModelForCausalLM` does the same; this class only makes the import plain
+    to see in the code that loads.
+
+    Example:
+        ```python
+        >>> from optimum_evoesap import EvoESAPModelForCausalLM
+
+        >>> model = EvoESAPModelForCausalLM.from_pretrained("olmoe-50")
+        ```
+    """
+
+
+install()

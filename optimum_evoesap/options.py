@@ -1,0 +1,70 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""Every choice a user makes, as plain dataclass fields.
+
+Kept apart from [`EvoESAPConfig`] because that class stands on transformers and so on torch: the command line builds
+its options from these fields and answers `--help` without importing either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def _option(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(kw_only=True)
+class EvoESAPOptions:
+    """The fields of [`EvoESAPConfig`], their defaults (the paper's, arXiv 2603.06003) and their help texts."""
+
+    sparsity: float | None = _option(
+        0.25, "Share of the routed experts to remove, in (0, 1). Follows from an explicit allocation."
+    )
+    criterion: str = _option(
+        "reap", "Which experts of a layer go first: frequency, ean, seer, reap or a registered name."
+    )
+    allocation: str | list[int] | dict[int, int] = _option(
+        "evolution",
+        "How many experts go from each layer: evolution (searched), uniform, or the removed counts themselves, "
+        "as a list (one per sparse layer) or a dict (decoder layer to count).",
+    )
+    fitness: str = _option(
+        "esap", "What the search maximises: esap, kl, reverse_kl, nll, sampled_acceptance or a registered name."
+    )
+
+    calibration_dataset: str = _option(
+        "theblackcat102/evol-codealpaca-v1",
+        "Data that the criterion's statistics come from: a Hub name, a local path, or a mixture name:samples,...",
+    )
+    calibration_samples: int = _option(1024, "Windows of calibration data.")
+    search_dataset: str = _option(
+        "allenai/tulu-3-sft-personas-math", "Data on which candidates are scored; the same forms."
+    )
+    search_samples: int = _option(64, "Windows of search data.")
+    holdout_fraction: float = _option(
+        0.25,
+        "Further windows, as a share of search_samples, that the search never sees and on which the result is "
+        "compared with the uniform allocation. 0 turns the comparison off.",
+    )
+    sequence_length: int = _option(4096, "Tokens in a window.")
+    batch_size: int = _option(4, "Windows in one forward pass.")
+    packing: bool = _option(True, "Pack documents into full windows; otherwise one document a window, padded.")
+    scored_tokens: str = _option(
+        "auto", "Tokens that count: answers, all, or auto (answers where the data has them, else all)."
+    )
+    columns: dict[str, str] | None = _option(
+        None, "Names of the data's own columns, as {role: column}; roles are text, prompt, response, messages."
+    )
+    data_split: str = _option("train", "Split of the data sets.")
+    data_config: str | None = _option(None, "Configuration name of the data sets, such as en for allenai/c4.")
+    data_revision: str | None = _option(None, "Revision that pins the data sets; also written name@revision.")
+
+    population_size: int = _option(32, "Candidates in a generation.")
+    num_elites: int = _option(4, "Best candidates kept, and mutated, from one generation to the next.")
+    generations: int = _option(50, "Generations of the search (paper: 50 for OLMoE, 20 for ERNIE, 10 for Qwen3-30B).")
+    max_delta: int = _option(4, "Most experts that one mutation moves between two layers.")
+    max_mutations: int = _option(3, "Most mutations between a parent and its child.")
+    min_experts: int | None = _option(None, "Fewest experts kept in a layer; by default the model's top-k.")
+    seed: int = _option(42, "Seed of the data order and of the search.")

@@ -1,0 +1,37 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""The one mechanism behind `@register_criterion` and `@register_fitness`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+
+Registered = TypeVar("Registered", bound=Callable[..., Any])
+
+
+def make_register(table: dict[str, Any], kind: str) -> Callable[[str], Callable[[Registered], Registered]]:
+    """Return a decorator that puts a function into `table` under a name.
+
+    Raises:
+        ValueError: The name is empty or another function has it (the decorator raises).
+    """
+
+    def register(name: str) -> Callable[[Registered], Registered]:
+        if not name or not isinstance(name, str):
+            raise ValueError(f"A {kind} needs a non-empty string as its name, not {name!r}.")
+
+        def add(function: Registered) -> Registered:
+            taken = table.get(name)
+            # Running a notebook cell or a reload registers the same function once more.
+            if taken is not None and (taken.__module__, taken.__qualname__) != (
+                function.__module__,
+                function.__qualname__,
+            ):
+                raise ValueError(f"The {kind} {name!r} exists already ({taken.__module__}); choose another name.")
+            table[name] = function
+            return function
+
+        return add
+
+    return register

@@ -1,0 +1,77 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""What a finished pruning run found and did, as one JSON file that travels with the checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+RESULT_NAME = "evoesap_result.json"
+
+
+@dataclass
+class PruningResult:
+    """The record of one pruning run, written as `evoesap_result.json` next to the checkpoint.
+
+    Attributes:
+        base_model: Hub id or path of the unpruned model (the teacher), `None` for a model made in memory.
+        model_type: The `model_type` of its config.
+        criterion: Name of the criterion that ordered the experts.
+        fitness: Name of the fitness that the search maximised; `None` when nothing was searched.
+        sparsity: Removed experts over all routed experts, as achieved.
+        budget: Number of removed experts; `sum(allocation)`.
+        sparse_layers: Decoder-layer indices of the sparse layers, in order.
+        num_experts: Routed experts of each sparse layer before pruning.
+        allocation: Experts removed from each sparse layer.
+        kept_experts: For each decoder layer, the kept experts by their index in the unpruned model.
+        scores: Fitness by name: `best` and `uniform` on the search data, `holdout_best` and `holdout_uniform` on
+            sequences that the search never saw. Empty when nothing was searched.
+        beats_uniform: Whether the allocation beats the uniform one on the held-out sequences (`None`: not searched).
+        history: One entry a generation: `generation`, `best`, `uniform`, `mean`, `candidates` scored so far, `allocation`.
+        parameters: Parameter counts, `before` and `after`.
+        size_in_bytes: Bytes of all parameters and buffers, `before` and `after`.
+        data: For `calibration` and `search`: `description`, `fingerprint`, `sequences`, `tokens`, `scored_tokens`.
+        seed: Seed of the run.
+        versions: Versions of the packages that made it.
+    """
+
+    base_model: str | None
+    model_type: str
+    criterion: str
+    fitness: str | None
+    sparsity: float
+    budget: int
+    sparse_layers: list[int]
+    num_experts: list[int]
+    allocation: list[int]
+    kept_experts: dict[int, list[int]]
+    scores: dict[str, float] = field(default_factory=dict)
+    beats_uniform: bool | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+    parameters: dict[str, int] = field(default_factory=dict)
+    size_in_bytes: dict[str, int] = field(default_factory=dict)
+    data: dict[str, dict[str, Any]] = field(default_factory=dict)
+    seed: int = 0
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def save(self, directory: str | Path) -> Path:
+        """Write `evoesap_result.json` into `directory` and return its path."""
+        path = Path(directory) / RESULT_NAME
+        path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n", encoding="utf-8")
+        return path
+
+    @classmethod
+    def load(cls, directory: str | Path) -> PruningResult:
+        """Read `evoesap_result.json` from `directory`.
+
+        Raises:
+            FileNotFoundError: The folder holds no such file.
+        """
+        values = json.loads((Path(directory) / RESULT_NAME).read_text(encoding="utf-8"))
+        values["kept_experts"] = {int(layer): experts for layer, experts in values["kept_experts"].items()}
+        known = {item.name for item in dataclasses.fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known})
