@@ -33,7 +33,17 @@ _PUBLIC = {
     "register_fitness": "fitness",
 }
 
-__all__ = ["__version__", *sorted(_PUBLIC)]
+__all__ = [
+    "EvoESAPConfig",
+    "EvoESAPModelForCausalLM",
+    "MoEPruner",
+    "PruningResult",
+    "__version__",
+    "esap",
+    "linear_esap",
+    "register_criterion",
+    "register_fitness",
+]
 
 install_when_imported()
 

@@ -38,13 +38,14 @@ class AllocationSpace:
         Raises:
             ValueError: `sparsity` removes nothing or leaves a layer under its minimum; says what is possible.
         """
-        max_removed = tuple((total - kept) // unit * unit for total, kept in zip(num_experts, min_kept))
         budget = sum(unit * round(sparsity * total / unit) for total in num_experts)
-        largest = sum(max_removed) / sum(num_experts)
-        if budget > sum(max_removed):
+        space = cls.from_limits(num_experts, min_kept, budget, unit)
+        largest = sum(space.max_removed) / sum(num_experts)
+        if budget > sum(space.max_removed):
             raise ValueError(
-                f"sparsity={sparsity} would remove {budget} of {sum(num_experts)} experts, but each layer must keep "
-                f"at least {max(min_kept)} (its top-k, or min_experts): the largest possible sparsity is {largest:.4g}."
+                f"sparsity={sparsity} would remove {budget} of {sum(num_experts)} experts, but each layer must "
+                f"keep at least {max(min_kept)} (its top-k, or min_experts): the largest possible "
+                f"sparsity is {largest:.4g}."
             )
         if budget == 0:
             smallest = unit / max(num_experts)
@@ -52,6 +53,14 @@ class AllocationSpace:
                 f"sparsity={sparsity} rounds to no expert at all in layers of {max(num_experts)}; "
                 f"give at least {smallest / 2:.3g}, at most {largest:.4g}."
             )
+        return space
+
+    @classmethod
+    def from_limits(
+        cls, num_experts: Sequence[int], min_kept: Sequence[int], budget: int, unit: int = 1
+    ) -> AllocationSpace:
+        """The space of a budget that is known already."""
+        max_removed = tuple((total - kept) // unit * unit for total, kept in zip(num_experts, min_kept))
         return cls(tuple(num_experts), max_removed, budget, unit)
 
     def check(self, allocation: Sequence[int]) -> Allocation:

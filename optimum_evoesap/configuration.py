@@ -12,6 +12,7 @@ from optimum.version import __version__ as optimum_version
 from transformers import __version__ as transformers_version
 
 from .criteria import CRITERIA
+from .data.options import SCORED_TOKENS
 from .fitness import FITNESSES
 from .options import EvoESAPOptions
 from .version import __version__
@@ -21,7 +22,6 @@ _OPTION_NAMES = tuple(option.name for option in dataclasses.fields(EvoESAPOption
 _VERSION_KEYS = ("optimum_version", "transformers_version", "optimum_evoesap_version")
 # What transformers' own loading code passes along; never a choice of the user.
 _LOADING_KEYS = ("model_type", "name_or_path", "_commit_hash")
-SCORED_TOKENS = ("auto", "answers", "all")
 
 
 class EvoESAPConfig(EvoESAPOptions, BaseConfig):

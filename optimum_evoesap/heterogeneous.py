@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import inspect
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
@@ -23,6 +24,10 @@ from typing import Any
 _MODELING_MODULE = "transformers.modeling_utils"
 _LAYER_INDEX_NAMES = ("layer_idx", "layer_index", "block_idx", "layer_id")
 _MARK = "_evoesap_builds_layers"
+_HETEROGENEITY_LOGGER = "transformers.integrations.heterogeneity.configuration_utils"
+
+# Configs of the models under construction.
+_open_configs: list[Any] = []
 
 
 def install_when_imported() -> None:
@@ -88,6 +93,12 @@ def install() -> None:
     PreTrainedModel.__init__ = __init__
     PreTrainedModel.post_init = post_init
     setattr(PreTrainedModel, _MARK, True)
+    logging.getLogger(_HETEROGENEITY_LOGGER).addFilter(_not_while_building)
+
+
+def _not_while_building(record: logging.LogRecord) -> bool:
+    """Drop the warning that the config-wide count is read: while a model is built that is foreseen."""
+    return not (_open_configs and "global config value" in str(record.msg))
 
 
 def has_expert_overrides(config: Any) -> bool:
@@ -106,16 +117,18 @@ def _open(model_class: type, config: Any) -> list[Any]:
                 part.allow_global_per_layer_attribute_access = True
                 part.__dict__["_evoesap_built"] = set()
                 opened.append(part)
+    _open_configs.extend(opened)
     return opened
 
 
 def _close(config: Any, model_name: str) -> None:
+    _open_configs.clear()
     config.__dict__.pop("allow_global_per_layer_attribute_access", None)
     missing = set(config._heterogeneity_spec.per_layer_overrides) - config.__dict__.pop("_evoesap_built", set())
     if missing:
         raise RuntimeError(
-            f"{model_name} did not take its own config in the layers {sorted(missing)}, so it was built with the wrong "
-            "expert counts. Please report this architecture to optimum-evoesap."
+            f"{model_name} did not take its own config in the layers {sorted(missing)}, so it was built with the "
+            "wrong expert counts. Please report this architecture to optimum-evoesap."
         )
 
 

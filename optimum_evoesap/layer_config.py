@@ -35,7 +35,7 @@ class _LayerConfigMixin:
         return layer_config, (own.pop("_live_config"), own)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _view_class(config_class: type[PretrainedConfig]) -> type[PretrainedConfig]:
     return type(config_class.__name__, (_LayerConfigMixin, config_class), {"__module__": config_class.__module__})
 

@@ -31,7 +31,8 @@ class PruningResult:
         scores: Fitness by name: `best` and `uniform` on the search data, `holdout_best` and `holdout_uniform` on
             sequences that the search never saw. Empty when nothing was searched.
         beats_uniform: Whether the allocation beats the uniform one on the held-out sequences (`None`: not searched).
-        history: One entry a generation: `generation`, `best`, `uniform`, `mean`, `candidates` scored so far, `allocation`.
+        history: One entry a generation: `generation`, `best`, `uniform`, `mean`, `candidates` (scored so far),
+            `allocation` (the best so far).
         parameters: Parameter counts, `before` and `after`.
         size_in_bytes: Bytes of all parameters and buffers, `before` and `after`.
         data: For `calibration` and `search`: `description`, `fingerprint`, `sequences`, `tokens`, `scored_tokens`.

@@ -1,9 +1,9 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
 """[`VirtualSlice`]: a model that behaves as if experts were removed, while their weights stay in place.
 
-The router sees only the kept rows (weight, bias, selection bias, counts); the expert indices that it returns are mapped
-back just before the experts run. That gives the bits of the real slice, where masking scores with -inf does not: wrong
-for routers with a selection bias, groups or softmax before top-k, and not exact in bfloat16.
+The router sees only the kept rows (weight, bias, selection bias, counts); the expert indices that it returns are
+mapped back just before the experts run. That gives the bits of the real slice. Masking scores with -inf does not: it
+is wrong for routers with a selection bias, groups or softmax before top-k, and not exact in bfloat16.
 """
 
 from __future__ import annotations

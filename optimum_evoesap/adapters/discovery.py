@@ -32,8 +32,8 @@ def model_structure(model: PreTrainedModel) -> Structure:
     structure = discover_structure(type(model), model.config)
     if structure is None:
         raise ValueError(
-            f"{type(model).__name__} (model type {model.config.model_type!r}) has no routed experts to remove: building "
-            "it with another expert count changes no router. Only sparse Mixture-of-Experts models can be pruned."
+            f"{type(model).__name__} (model type {model.config.model_type!r}) has no routed experts to remove: "
+            "building it with another expert count changes no router. Only Mixture-of-Experts models can be pruned."
         )
     return structure
 
@@ -104,12 +104,11 @@ def _expert_tensor(model: PreTrainedModel, structure: Structure, name: str) -> E
 def _experts_path(layer: str, names: list[str], structure: Structure) -> str:
     """The module that owns the big tensors: three axes, or several rows an expert. All else is the router's side."""
     shapes = dict(named_tensors(structure.model))
-    owners = {
-        name.rpartition(".")[0] for name in names if shapes[name].ndim >= 3 or structure.axes[name].rows > 1
-    }
+    owners = {name.rpartition(".")[0] for name in names if shapes[name].ndim >= 3 or structure.axes[name].rows > 1}
     if len(owners) != 1:
         raise ValueError(
-            f"Cannot tell the experts of {layer} from its router: the tensors with an expert axis are {', '.join(names)}."
+            f"Cannot tell the experts of {layer} from its router: the tensors with an expert axis are "
+            f"{', '.join(names)}."
         )
     return owners.pop()
 
@@ -140,7 +139,9 @@ def _probe_top_k(model: PreTrainedModel, experts_paths: dict[str, str]) -> dict[
             vars(module).pop("forward", None)
     missing = [layer for layer in experts_paths if layer not in found]
     if missing:
-        raise ValueError(f"The experts of {', '.join(missing)} are never called by the model's forward: not supported.")
+        raise ValueError(
+            f"The experts of {', '.join(missing)} are never called by the model's forward: not supported."
+        )
     return found
 
 

@@ -1,0 +1,82 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""Write a pruned model as a plain transformers checkpoint: all of it, or nothing."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .configuration import EvoESAPConfig
+from .hub import base_card_metadata, create_model_card
+from .result import RESULT_NAME, PruningResult
+from .search_state import STATE_FOLDER
+
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def check_output_folder(directory: str | Path) -> None:
+    """Refuse a folder that holds something other than an earlier result or the state of a killed run.
+
+    Raises:
+        FileExistsError: The folder holds something else, or is a file.
+    """
+    directory = Path(directory)
+    if directory.is_file():
+        raise FileExistsError(f"{directory} is a file; give the path of a folder for the pruned model.")
+    if not directory.is_dir() or (directory / RESULT_NAME).is_file():
+        return
+    others = sorted(path.name for path in directory.iterdir() if path.name != STATE_FOLDER)
+    if others:
+        raise FileExistsError(
+            f"{directory} holds {', '.join(others[:3])}{' and more' if len(others) > 3 else ''}, which is not a "
+            "result of optimum-evoesap; give an empty or new folder for the pruned model."
+        )
+
+
+def write_checkpoint(
+    directory: str | Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None,
+    config: EvoESAPConfig,
+    result: PruningResult,
+    repo_id: str | None = None,
+    token: str | bool | None = None,
+    **save_kwargs: Any,
+) -> None:
+    """Save model, tokenizer, configurations, result and model card into `directory`.
+
+    Everything is written next to it and moved into place at the end, so that a kill leaves no half checkpoint. An
+    earlier result there is replaced.
+
+    Args:
+        directory: The output folder.
+        model: The pruned model; weights go into safetensors, in shards.
+        tokenizer: Saved too where there is one.
+        config: Written as `evoesap_config.json`.
+        result: Written as `evoesap_result.json`.
+        repo_id: Named in the model card.
+        token: To read the base model's card on the Hub.
+        **save_kwargs: Go to the model's `save_pretrained`, such as `max_shard_size`.
+
+    Raises:
+        FileExistsError: `directory` holds something else.
+    """
+    check_output_folder(directory)
+    directory = Path(directory).absolute()
+    partial = directory.with_name(f"{directory.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    model.save_pretrained(partial, **save_kwargs)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(partial)
+    config.save_pretrained(partial)
+    result.save(partial)
+    base = base_card_metadata(result.base_model, token=token)
+    card = create_model_card(result, config.to_dict(), base_card_data=base, repo_id=repo_id)
+    card.save(partial / "README.md")
+    if directory.is_dir():
+        shutil.rmtree(directory)
+    partial.rename(directory)

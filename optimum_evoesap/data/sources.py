@@ -1,0 +1,143 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""Data that are opened by name: Hub data sets, local files and folders, and mixtures of them."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from .options import DataError, DataOptions
+
+
+# The configuration of data sets that have several, where the user names none.
+KNOWN_CONFIG_NAMES = {"allenai/c4": "en", "Salesforce/wikitext": "wikitext-103-raw-v1"}
+# The builder of `datasets` that reads a file. A text file gives one document a line.
+BUILDERS = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".txt": "text"}
+COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
+# Rows that the shuffle of a stream chooses from.
+SHUFFLE_BUFFER_SIZE = 10_000
+
+HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+PATH_START = re.compile(r"[/~]|\.{1,2}[/\\]|[A-Za-z]:[/\\]")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One data set of a mixture: its name or path, the windows wanted of it and its revision."""
+
+    name: str
+    num_samples: int
+    revision: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The name for people: a path is shortened to its last part, which may be published without harm."""
+        name = PurePath(self.name).name if os.path.exists(self.name) else self.name
+        return f"{name}@{self.revision}" if self.revision else name
+
+
+def parse_sources(text: str, options: DataOptions) -> list[Source]:
+    """Read `name`, `name:samples`, `name@revision:samples` or several of these with commas between.
+
+    Only digits after the last colon are a count, so that paths with a colon are safe; an existing path is taken as
+    it is, even with a comma in it. Names without a count share, as equally as possible, what the counts leave of
+    `options.num_samples`.
+
+    Raises:
+        DataError: The text does not follow this form, or a path does not exist.
+    """
+    whole = _parse_one(text)
+    is_path = os.path.exists(whole[0])
+    parsed = [whole] if is_path else [_parse_one(piece) for piece in text.split(",")]
+    for name, _, _ in parsed:
+        _check_name(name, text)
+    if options.revision and len(parsed) > 1:
+        raise DataError(f"`revision` is {options.revision!r} for the mixture {text!r}: write `name@revision` instead")
+    counts = _fill_counts([count for _, _, count in parsed], options.num_samples, text)
+    return [
+        Source(name, count, None if os.path.exists(name) else revision or options.revision)
+        for (name, revision, _), count in zip(parsed, counts)
+    ]
+
+
+def open_source(source: Source, options: DataOptions) -> Iterable[dict[str, Any]]:
+    """Open a source as a shuffled stream of rows.
+
+    Raises:
+        DataError: The Hub or the folder has no such data, configuration or split, or the file is of an unknown kind.
+    """
+    from datasets import load_dataset
+
+    if os.path.isfile(source.name):
+        # `datasets` takes a file name for a pattern: without the escape, brackets in it match nothing.
+        files = glob.escape(source.name)
+        arguments: dict[str, Any] = {"path": _builder(source.name), "data_files": files, "split": "train"}
+    else:
+        config_name = options.config_name or KNOWN_CONFIG_NAMES.get(source.name)
+        arguments = {"path": source.name, "name": config_name, "split": options.split, "revision": source.revision}
+    try:
+        dataset = load_dataset(**arguments, streaming=True)
+    except StopIteration as error:
+        # What the json builder of `datasets` raises for files without a row.
+        raise DataError(f"{source.label} is empty: it holds no row") from error
+    except (FileNotFoundError, ValueError) as error:
+        raise DataError(f"the data set {source.name!r} cannot be opened: {error}") from error
+    return dataset.shuffle(seed=options.seed, buffer_size=SHUFFLE_BUFFER_SIZE)
+
+
+def _parse_one(piece: str) -> tuple[str, str | None, int | None]:
+    """Split one name into the name proper, its revision and its count."""
+    name, revision, count = os.path.expanduser(piece.strip()), None, None
+    if os.path.exists(name):
+        return name, revision, count
+    counted = re.fullmatch(r"(.+):([0-9]+)", name, re.DOTALL)
+    if counted:
+        name, count = counted[1], int(counted[2])
+    pinned = re.fullmatch(rf"({HUB_NAME.pattern})@([\w./-]+)", name)
+    if pinned and not os.path.exists(name):
+        name, revision = pinned[1], pinned[3]
+    return name, revision, count
+
+
+def _check_name(name: str, text: str) -> None:
+    """Raise where a name is neither an existing path nor a possible name on the Hub."""
+    if os.path.exists(name):
+        return
+    suffixes = {*BUILDERS, *COMPRESSIONS}
+    if PATH_START.match(name) or "\\" in name or PurePath(name).suffix in suffixes or name.count("/") > 1:
+        raise DataError(f"the path {name!r} does not exist")
+    if not HUB_NAME.fullmatch(name):
+        shown = text if len(text) <= 200 else f"{text[:200]}..."
+        raise DataError(
+            f"{name[:200]!r} in {shown!r} is neither a path nor a data set name. Write `name`, `name:samples` or "
+            "`name:samples,name:samples`; give texts as a list of strings"
+        )
+
+
+def _fill_counts(counts: list[int | None], num_samples: int, text: str) -> list[int]:
+    """Give the names without a count equal shares of what the others leave of `num_samples`."""
+    if 0 in counts:
+        raise DataError(f"the mixture {text!r} asks for 0 samples: leave that name out")
+    given = sum(count for count in counts if count is not None)
+    open_names = counts.count(None)
+    if open_names and num_samples - given < open_names:
+        raise DataError(
+            f"the mixture {text!r} leaves {max(num_samples - given, 0)} of {num_samples} samples for {open_names} "
+            "names without a count: ask for more samples or write a count after each name"
+        )
+    share, rest = divmod(num_samples - given, open_names) if open_names else (0, 0)
+    shares = iter([share + 1] * rest + [share] * (open_names - rest))
+    return [next(shares) if count is None else count for count in counts]
+
+
+def _builder(path: str) -> str:
+    """Return the builder of `datasets` for a file."""
+    suffixes = [suffix for suffix in PurePath(path).suffixes if suffix not in COMPRESSIONS]
+    if not suffixes or suffixes[-1] not in BUILDERS:
+        raise DataError(f"the file {path!r} is of an unknown kind; known are {', '.join(BUILDERS)}")
+    return BUILDERS[suffixes[-1]]

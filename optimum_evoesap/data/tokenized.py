@@ -1,0 +1,138 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""Windows of tokens, ready for a model: `TokenizedData`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from .options import DataError
+
+
+# The label of a token that is not scored, as everywhere in transformers.
+IGNORE_INDEX = -100
+PADDING = {"input_ids": 0, "labels": IGNORE_INDEX, "attention_mask": 0}
+
+
+@dataclass(frozen=True, eq=False)
+class TokenizedData:
+    """Windows of tokens with a mark on the scored ones.
+
+    Attributes:
+        sequences: One dict a window, of 1-D int64 tensors of one length: `input_ids`; `labels`, equal to `input_ids`
+            where the token is scored and -100 elsewhere (not shifted); optionally `attention_mask`; and, for packed
+            windows, `position_ids`, which restart at each document. The tensors must not be changed afterwards.
+        description: What the data are, for people.
+
+    Raises:
+        DataError: Only some of the sequences have `position_ids`.
+    """
+
+    sequences: list[dict[str, torch.Tensor]]
+    description: str
+
+    def __post_init__(self) -> None:
+        if len({"position_ids" in sequence for sequence in self.sequences}) > 1:
+            raise DataError("only some of the sequences have `position_ids`: give them for all or for none")
+
+    def __len__(self) -> int:
+        """The number of windows."""
+        return len(self.sequences)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The sha256 (hexadecimal) of the names, shapes and values of all tensors; the same in every process."""
+        digest = hashlib.sha256()
+        for sequence in self.sequences:
+            for name, tensor in sorted(sequence.items()):
+                digest.update(f"{name}{tuple(tensor.shape)}".encode())
+                digest.update(tensor.cpu().contiguous().numpy().astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    @property
+    def num_tokens(self) -> int:
+        """The number of real tokens, without padding."""
+        masks = (sequence.get("attention_mask") for sequence in self.sequences)
+        lengths = (len(sequence["input_ids"]) for sequence in self.sequences)
+        return sum(length if mask is None else int(mask.sum()) for mask, length in zip(masks, lengths))
+
+    @property
+    def num_scored_tokens(self) -> int:
+        """The number of scored tokens."""
+        return sum(int((sequence["labels"] != IGNORE_INDEX).sum()) for sequence in self.sequences)
+
+    def batches(self, batch_size: int, device: torch.device | str | None = None) -> Iterator[dict[str, torch.Tensor]]:
+        """Yield the windows in order, collated and padded on the right to the longest of the batch.
+
+        An attention mask switches off the isolation of packed documents in transformers. Windows with `position_ids`
+        are therefore never padded: a shorter one starts a batch of its own, which may leave a batch incomplete.
+
+        Args:
+            batch_size: Most windows of a batch.
+            device: Where the tensors go; `None` leaves them where they are.
+
+        Returns:
+            Batches of tensors of shape (windows, longest window): `input_ids`, `labels`, `position_ids` where the
+            windows have them, and `attention_mask` where a token is padding or a window brought its own.
+
+        Raises:
+            ValueError: `batch_size` is below 1.
+        """
+        if batch_size < 1:
+            raise ValueError(f"`batch_size` is {batch_size}: it must be at least 1")
+        group: list[dict[str, torch.Tensor]] = []
+        for sequence in self.sequences:
+            if len(group) == batch_size or (group and not _fits(sequence, group[0])):
+                yield _collate(group, device)
+                group = []
+            group.append(sequence)
+        if group:
+            yield _collate(group, device)
+
+    def split(self, num_last: int) -> tuple[TokenizedData, TokenizedData]:
+        """Split off the last `num_last` windows; return the first ones and the last ones.
+
+        Raises:
+            ValueError: `num_last` is negative, or would leave no first window.
+        """
+        if not 0 <= num_last < max(len(self), 1):
+            raise ValueError(f"`num_last` is {num_last}, but there are {len(self)} windows and one must stay")
+        middle, total = len(self) - num_last, len(self)
+        return (
+            TokenizedData(self.sequences[:middle], f"{self.description}, the first {middle} of {total}"),
+            TokenizedData(self.sequences[middle:], f"{self.description}, the last {num_last} of {total}"),
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a record of a run keeps of its data."""
+        return {
+            "description": self.description,
+            "fingerprint": self.fingerprint,
+            "sequences": len(self),
+            "tokens": self.num_tokens,
+            "scored_tokens": self.num_scored_tokens,
+        }
+
+
+def _fits(sequence: dict[str, torch.Tensor], first: dict[str, torch.Tensor]) -> bool:
+    """Whether `sequence` may share a batch with `first`."""
+    return "position_ids" not in sequence or len(sequence["input_ids"]) == len(first["input_ids"])
+
+
+def _collate(group: list[dict[str, torch.Tensor]], device: torch.device | str | None) -> dict[str, torch.Tensor]:
+    """Stack windows, padded on the right, with an attention mask where one is needed."""
+    padded = len({len(sequence["input_ids"]) for sequence in group}) > 1
+    if padded or any("attention_mask" in sequence for sequence in group):
+        group = [{"attention_mask": torch.ones_like(sequence["input_ids"]), **sequence} for sequence in group]
+    return {
+        name: pad_sequence(
+            [sequence[name] for sequence in group], batch_first=True, padding_value=PADDING.get(name, 0)
+        ).to(device)
+        for name in group[0]
+    }

@@ -1,0 +1,49 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""Fitness functions by name, and what they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from ..registry import make_register
+
+
+@dataclass
+class ScoredBlock:
+    """Some scored positions with the next-token distributions of teacher and candidate.
+
+    Attributes:
+        teacher_logits: Shape (positions, vocabulary).
+        student_logits: Shape (positions, vocabulary), of the candidate.
+        targets: The tokens that really come next, shape (positions,).
+        draws: One number in [0, 1) for each position, the same for every candidate, shape (positions,).
+        teacher_log_sum_exp: Where it is known already, shape (positions,) in float32.
+    """
+
+    teacher_logits: torch.Tensor
+    student_logits: torch.Tensor
+    targets: torch.Tensor
+    draws: torch.Tensor
+    teacher_log_sum_exp: torch.Tensor | None = None
+
+    @cached_property
+    def teacher_log_probabilities(self) -> torch.Tensor:
+        """Log-softmax of the teacher in float32."""
+        if self.teacher_log_sum_exp is None:
+            return self.teacher_logits.float().log_softmax(dim=-1)
+        return self.teacher_logits.float() - self.teacher_log_sum_exp[:, None]
+
+    @cached_property
+    def student_log_probabilities(self) -> torch.Tensor:
+        """Log-softmax of the candidate in float32."""
+        return self.student_logits.float().log_softmax(dim=-1)
+
+
+Fitness = Callable[[ScoredBlock], torch.Tensor]
+
+FITNESSES: dict[str, Fitness] = {}
+register_fitness = make_register(FITNESSES, "fitness")

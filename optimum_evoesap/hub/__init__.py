@@ -1,0 +1,8 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""From a saved checkpoint to the Hugging Face Hub: the model card and the push."""
+
+from .card import base_card_metadata, create_model_card
+from .push import push_folder
+
+
+__all__ = ["base_card_metadata", "create_model_card", "push_folder"]

@@ -1,0 +1,289 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""[`MoEPruner`]: the whole way, from a model to a smaller checkpoint."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optimum.quantization_base import OptimumQuantizer
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from .adapters import find_moe_layers, model_structure
+from .checkpoint import check_output_folder, write_checkpoint
+from .configuration import EvoESAPConfig
+from .criteria import PruningOrder, pruning_order
+from .hub import push_folder
+from .loading import load_model, load_tokenizer
+from .model_inputs import ModelInputs
+from .observer import observe_experts
+from .planning import allocation_space, explicit_counts
+from .record import model_size, package_versions, record_run
+from .result import PruningResult
+from .search import AllocationSearch, kept_experts
+from .search_state import SearchState, fingerprint
+from .statistics import ExpertStatistics
+from .surgery import remove_experts
+
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitInfo
+
+
+class MoEPruner(OptimumQuantizer):
+    """Removes experts from a sparse Mixture-of-Experts model, a different number from each layer.
+
+    `prune` walks the whole way; `calibrate`, `rank`, `search` and `apply` are its stages, for one at a time.
+
+    Args:
+        model: The model to prune. It is changed in place by `apply`.
+        config: The choices; the paper's by default.
+        tokenizer: The model's tokenizer; needed where text must be tokenized, and saved with the checkpoint.
+
+    Attributes:
+        sparse_layers: Decoder-layer indices of the sparse layers.
+        statistics: What `calibrate` measured.
+        order: Experts of each layer from the first to go, by `rank`.
+        allocation: Experts to remove from each sparse layer, by `search`.
+        kept_experts: The kept experts of each decoder layer, from `order` and `allocation`.
+        scores: Fitness of the `best` and the `uniform` allocation, on search and held-out data.
+        history: The search, one entry a generation.
+        result: The record of the run, after `apply`.
+
+    Raises:
+        ValueError: The model is dense or not supported, or the sparsity cannot be reached; says what can.
+
+    Example:
+        ```python
+        >>> from optimum_evoesap import EvoESAPConfig, MoEPruner
+
+        >>> pruner = MoEPruner.from_pretrained("allenai/OLMoE-1B-7B-0125-Instruct", EvoESAPConfig(sparsity=0.5))
+        >>> model = pruner.prune(save_directory="olmoe-50")
+        ```
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        config: EvoESAPConfig | None = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+    ):
+        self.model = model
+        self.config = config or EvoESAPConfig()
+        self.tokenizer = tokenizer
+        self.structure = model_structure(model)
+        self.layers = find_moe_layers(model, self.structure)
+        self.space = allocation_space(self.config, self.layers)
+        self.sparse_layers = [layer.index for layer in self.layers]
+        self.statistics: ExpertStatistics | None = None
+        self.order: PruningOrder | None = None
+        self.allocation: list[int] | None = None
+        self.scores: dict[str, float] = {}
+        self.history: list[dict[str, Any]] = []
+        self.result: PruningResult | None = None
+        self._inputs = ModelInputs(model, self.config, tokenizer)
+        self._state: SearchState | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model_or_path: str | Path | PreTrainedModel,
+        config: EvoESAPConfig | None = None,
+        tokenizer: PreTrainedTokenizerBase | str | None = None,
+        **model_kwargs: Any,
+    ) -> MoEPruner:
+        """Load a model, unless it is one already, and make its pruner.
+
+        Args:
+            model_or_path: Folder, Hub id, or a loaded model.
+            config: The choices.
+            tokenizer: A tokenizer or where it lies; by default the one that lies with the model.
+            **model_kwargs: Go to `AutoModelForCausalLM.from_pretrained`: `dtype`, `device_map`, `revision`, ...
+
+        Raises:
+            ValueError: As for the class; before any weight is read.
+        """
+        model: Any = model_or_path
+        if isinstance(model_or_path, (str, Path)):
+            model = load_model(str(model_or_path), lambda bare: cls(bare, config), **model_kwargs)
+            tokenizer = tokenizer or str(model_or_path)
+        elif model_kwargs:
+            raise ValueError(f"The model is loaded already; {', '.join(model_kwargs)} would have no effect.")
+        if isinstance(tokenizer, str):
+            tokenizer = load_tokenizer(tokenizer, **model_kwargs)
+        return cls(model, config, tokenizer)
+
+    def prune(
+        self,
+        save_directory: str | Path | None = None,
+        calibration_data: Any = None,
+        search_data: Any = None,
+        push_to_hub: bool = False,
+        hub_model_id: str | None = None,
+        resume: bool = True,
+        **hub_kwargs: Any,
+    ) -> PreTrainedModel:
+        """Calibrate, rank, search, apply, and save or push.
+
+        Args:
+            save_directory: Where the checkpoint goes; a killed run with the same folder goes on where it was.
+            calibration_data: Data for the criterion in any form that [`prepare_data`] takes; by default the config's.
+            search_data: Data on which candidates are scored; by default the config's.
+            push_to_hub: Also push the checkpoint.
+            hub_model_id: Repository to push to; by default the name of `save_directory`.
+            resume: Go on with what a killed run left in `save_directory`.
+            **hub_kwargs: `private`, `token`, `revision`, `commit_message`, `create_pr`; see `push_to_hub`.
+
+        Returns:
+            The pruned model.
+
+        Raises:
+            ValueError: Wrong data or a broken model, before any long work.
+            FileExistsError: `save_directory` holds something else.
+        """
+        if push_to_hub and hub_model_id is None and save_directory is None:
+            raise ValueError("push_to_hub=True needs hub_model_id, or a save_directory whose name it takes.")
+        if save_directory is not None:
+            check_output_folder(save_directory)
+            self._state = SearchState(save_directory, resume)
+        self._prepare(calibration_data, search_data)
+        self.calibrate()
+        self.rank()
+        self.search()
+        self.apply()
+        if save_directory is not None:
+            self.save_pretrained(save_directory)
+        if push_to_hub:
+            self.push_to_hub(hub_model_id or Path(str(save_directory)).name, **hub_kwargs)
+        return self.model
+
+    def quantize(self, save_dir: str | Path, file_prefix: str | None = None, **kwargs: Any) -> PreTrainedModel:
+        """The same as `prune(save_directory=save_dir, ...)`, under the name that every Optimum quantizer has."""
+        if file_prefix is not None:
+            raise ValueError(
+                f"file_prefix={file_prefix!r}: a transformers checkpoint has fixed file names; leave it out."
+            )
+        return self.prune(save_directory=save_dir, **kwargs)
+
+    def calibrate(self, calibration_data: Any = None) -> ExpertStatistics:
+        """Run the model once over the calibration data and measure what each expert does."""
+        data = self._inputs.get("calibration", calibration_data)
+        key = self._fingerprint(data.fingerprint)
+        self.statistics = self._state.load_statistics(key) if self._state else None
+        if self.statistics is None:
+            self.statistics = observe_experts(self.model, self.layers, list(self._inputs.batches(data)))
+            if self._state:
+                self._state.save_statistics(key, self.statistics)
+        return self.statistics
+
+    def rank(self) -> PruningOrder:
+        """Order the experts of each layer by the criterion, from the first to go to the last."""
+        if self.statistics is None:
+            raise ValueError("Nothing to rank by yet: call calibrate() first.")
+        groups = {layer.index: layer.num_groups for layer in self.layers}
+        self.order = pruning_order(self.statistics, self.config.criterion, groups)
+        return self.order
+
+    def search(self, search_data: Any = None) -> list[int]:
+        """Find how many experts go from each layer, and set `allocation`.
+
+        With `allocation="uniform"` or explicit counts in the config there is nothing to search.
+        """
+        if self.order is None:
+            raise ValueError("No pruning order yet: call calibrate() and rank() first.")
+        if self.config.is_explicit:
+            self.allocation = explicit_counts(self.config, self.layers)
+        elif self.config.allocation == "uniform":
+            self.allocation = list(self.space.uniform())
+        else:
+            data = self._inputs.get("search", search_data)
+            search, holdout = (list(self._inputs.batches(part)) for part in self._inputs.holdout_split(data))
+            key = self._fingerprint(data.fingerprint, self.order, self.config.to_dict())
+            found = AllocationSearch(self.model, self.layers, self.order, self.config).run(
+                self.space, search, holdout, self._state, key
+            )
+            self.allocation, self.scores, self.history = found.allocation, found.scores, found.history
+        return self.allocation
+
+    def apply(self, allocation: Sequence[int] | None = None) -> PreTrainedModel:
+        """Remove the experts from the model, in place.
+
+        Args:
+            allocation: Experts to remove from each sparse layer; by default the one that `search` found.
+
+        Raises:
+            ValueError: A wrong allocation, no order yet, or a model that has been pruned already.
+        """
+        if self.result is not None:
+            raise ValueError("This model is pruned already; make a new MoEPruner to prune it once more.")
+        if allocation is not None:
+            self.allocation = list(replace(self.space, budget=sum(allocation)).check(allocation))
+        if self.order is None or self.allocation is None:
+            raise ValueError("Nothing to apply yet: call calibrate(), rank() and search() first.")
+        self.result = record_run(self, self._inputs.prepared)
+        remove_experts(self.model, self.layers, self.structure, self.kept_experts)
+        self.result.parameters["after"], self.result.size_in_bytes["after"] = model_size(self.model)
+        return self.model
+
+    def save_pretrained(self, save_directory: str | Path, **save_kwargs: Any) -> None:
+        """Save the pruned model with its tokenizer, configurations, result and model card.
+
+        Args:
+            save_directory: A new or empty folder, or one with an earlier result, which is replaced.
+            **save_kwargs: Go to the model's `save_pretrained`, such as `max_shard_size`.
+        """
+        write_checkpoint(
+            save_directory, self.model, self.tokenizer, self.config, self._applied_result(), **save_kwargs
+        )
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        commit_message: str | None = None,
+        create_pr: bool = False,
+    ) -> CommitInfo:
+        """Push the pruned checkpoint, with its model card, to the Hub in one commit; see [`push_folder`]."""
+        result = self._applied_result()
+        with tempfile.TemporaryDirectory() as folder:
+            target = Path(folder) / "checkpoint"
+            write_checkpoint(target, self.model, self.tokenizer, self.config, result, repo_id=repo_id, token=token)
+            return push_folder(
+                target,
+                repo_id,
+                private=private,
+                token=token,
+                revision=revision,
+                commit_message=commit_message,
+                create_pr=create_pr,
+            )
+
+    @property
+    def kept_experts(self) -> dict[int, list[int]]:
+        """The kept experts of each sparse layer by decoder-layer index, ascending; empty before `search`."""
+        if self.order is None or self.allocation is None:
+            return {}
+        return kept_experts(self.order, dict(zip(self.sparse_layers, self.allocation)))
+
+    def _prepare(self, calibration_data: Any, search_data: Any) -> None:
+        """Bring up everything that can be wrong with the data or the model before the long work starts."""
+        needed = {"calibration": calibration_data}
+        if self.config.allocation == "evolution":
+            needed["search"] = search_data
+        for kind, given in needed.items():
+            self._inputs.check_model(self._inputs.get(kind, given))
+
+    def _fingerprint(self, *parts: Any) -> str:
+        """Tells runs apart. The model goes in by its config and router weights: hashing every expert takes minutes."""
+        routers = [tensor.value.double().sum().item() for layer in self.layers for tensor in layer.router_tensors]
+        return fingerprint(self.model.config.to_dict(), routers, package_versions(), *parts)
+
+    def _applied_result(self) -> PruningResult:
+        if self.result is None:
+            raise ValueError("The model is not pruned yet: call prune() or apply() first.")
+        return self.result

@@ -1,0 +1,64 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""Fill in the [`PruningResult`] of a run."""
+
+from __future__ import annotations
+
+import platform
+from typing import TYPE_CHECKING
+
+import optimum.version
+import torch
+import transformers
+from transformers import PreTrainedModel
+
+from .data import TokenizedData
+from .result import PruningResult
+from .version import __version__
+
+
+if TYPE_CHECKING:
+    from .pruner import MoEPruner
+
+
+def record_run(pruner: MoEPruner, data: dict[str, TokenizedData]) -> PruningResult:
+    """The record of a run whose allocation is decided and whose model is still whole."""
+    parameters, size = model_size(pruner.model)
+    num_experts = [layer.num_experts for layer in pruner.layers]
+    holdout = [pruner.scores.get(f"holdout_{name}") for name in ("best", "uniform")]
+    return PruningResult(
+        base_model=pruner.model.config.name_or_path or None,
+        model_type=pruner.model.config.model_type,
+        criterion=pruner.config.criterion,
+        fitness=pruner.config.fitness if pruner.scores else None,
+        sparsity=sum(pruner.allocation) / sum(num_experts),
+        budget=sum(pruner.allocation),
+        sparse_layers=pruner.sparse_layers,
+        num_experts=num_experts,
+        allocation=pruner.allocation,
+        kept_experts=pruner.kept_experts,
+        scores=pruner.scores,
+        beats_uniform=None if None in holdout else holdout[0] > holdout[1],
+        history=pruner.history,
+        parameters={"before": parameters},
+        size_in_bytes={"before": size},
+        data={kind: each.summary() for kind, each in data.items()},
+        seed=pruner.config.seed,
+        versions=package_versions(),
+    )
+
+
+def model_size(model: PreTrainedModel) -> tuple[int, int]:
+    """Number of parameters, and bytes of parameters and buffers."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return sum(p.numel() for p in model.parameters()), sum(t.numel() * t.element_size() for t in tensors)
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    return {
+        "optimum_evoesap": __version__,
+        "optimum": optimum.version.__version__,
+        "transformers": transformers.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }

@@ -1,0 +1,91 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""What a killed run leaves behind so that the next one goes on: statistics and scores, as safetensors and JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from .allocation import Allocation
+from .statistics import ExpertStatistics
+
+
+logger = logging.getLogger(__name__)
+
+STATE_FOLDER = ".evoesap"
+
+
+def fingerprint(*parts: Any) -> str:
+    """A sha256 over JSON values, to tell whether saved work belongs to this run."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+class SearchState:
+    """A folder of finished work, each piece under the fingerprint of everything that it depends on.
+
+    The search draws everything from its seed, so the scores alone bring a run back to where it was: it walks the same
+    way again and finds its scores there. Nothing is unpickled.
+
+    Args:
+        output: The run's output folder; the state lies in `.evoesap` inside it until the checkpoint is written.
+        resume: Use what an earlier run left; otherwise it is written over.
+    """
+
+    def __init__(self, output: str | Path, resume: bool = True):
+        self._folder = Path(output) / STATE_FOLDER
+        self._resume = resume
+
+    def load_statistics(self, key: str) -> ExpertStatistics | None:
+        """Statistics that were saved under `key`, if any."""
+        path = self._folder / "statistics.safetensors"
+        if self._known("statistics", key) and path.is_file():
+            logger.info("Going on with the statistics of an earlier run in %s.", self._folder)
+            return ExpertStatistics.load(path)
+        return None
+
+    def save_statistics(self, key: str, statistics: ExpertStatistics) -> None:
+        """Keep statistics."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        partial = self._folder / "statistics.partial"
+        statistics.save(partial)
+        os.replace(partial, self._folder / "statistics.safetensors")
+        self._write("statistics", {"fingerprint": key})
+
+    def load_scores(self, key: str) -> dict[Allocation, float]:
+        """Scores that were saved under `key`; none otherwise."""
+        if not self._known("search", key):
+            return {}
+        scores = {tuple(allocation): score for allocation, score in self._read("search")["scores"]}
+        logger.info("Going on with %d scored candidates of an earlier run in %s.", len(scores), self._folder)
+        return scores
+
+    def save_scores(self, key: str, scores: dict[Allocation, float]) -> None:
+        """Keep the scores so far; JSON keeps every bit of a float."""
+        pairs = [[list(allocation), score] for allocation, score in scores.items()]
+        self._write("search", {"fingerprint": key, "scores": pairs})
+
+    def _known(self, name: str, key: str) -> bool:
+        if not self._resume or not (self._folder / f"{name}.json").is_file():
+            return False
+        same = self._read(name).get("fingerprint") == key
+        if not same:
+            logger.warning(
+                "%s holds the %s of a run with another model, configuration or data; starting anew.",
+                self._folder,
+                name,
+            )
+        return same
+
+    def _read(self, name: str) -> dict[str, Any]:
+        return json.loads((self._folder / f"{name}.json").read_text(encoding="utf-8"))
+
+    def _write(self, name: str, value: dict[str, Any]) -> None:
+        # Written aside and moved into place, so that a kill never leaves half a file.
+        self._folder.mkdir(parents=True, exist_ok=True)
+        partial = self._folder / f"{name}.partial"
+        partial.write_text(json.dumps(value), encoding="utf-8")
+        os.replace(partial, self._folder / f"{name}.json")

@@ -1,0 +1,12 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+
+
+# Tests never reach for the Hub; those that push run against a local server in processes of their own.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

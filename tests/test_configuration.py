@@ -1,0 +1,93 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""[`EvoESAPConfig`]: defaults of the paper, validation, round trips."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from optimum_evoesap import EvoESAPConfig, __version__
+
+
+def test_defaults_are_the_papers():
+    config = EvoESAPConfig()
+    expected = {
+        "sparsity": 0.25,
+        "criterion": "reap",
+        "allocation": "evolution",
+        "fitness": "esap",
+        "calibration_dataset": "theblackcat102/evol-codealpaca-v1",
+        "calibration_samples": 1024,
+        "search_dataset": "allenai/tulu-3-sft-personas-math",
+        "search_samples": 64,
+        "sequence_length": 4096,
+        "population_size": 32,
+        "num_elites": 4,
+        "generations": 50,
+        "max_delta": 4,
+        "max_mutations": 3,
+        "min_experts": None,
+        "seed": 42,
+    }
+    assert {name: getattr(config, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"sparsity": 0.5, "criterion": "ean", "fitness": "kl", "columns": {"text": "body"}, "packing": False},
+        {"allocation": [1, 0, 3]},
+        {"allocation": {2: 4, 11: 1}, "min_experts": 4},
+    ],
+)
+def test_round_trip(options, tmp_path):
+    config = EvoESAPConfig(**options)
+    config.save_pretrained(tmp_path)
+    written = json.loads((tmp_path / "evoesap_config.json").read_text())
+    assert written["optimum_evoesap_version"] == __version__ and written["optimum_version"]
+    assert written["generations"] == 50, "defaults are written too: a later release may change them"
+    loaded = EvoESAPConfig.from_pretrained(tmp_path)
+    assert loaded.to_dict() == config.to_dict()
+    assert EvoESAPConfig(**json.loads(config.to_json_string())).to_dict() == config.to_dict()
+
+
+@pytest.mark.parametrize(
+    "options,name",
+    [
+        ({"sparsity": 0}, "sparsity"),
+        ({"sparsity": 1.0}, "sparsity"),
+        ({"sparsity": "half"}, "sparsity"),
+        ({"sparsity": None}, "sparsity"),
+        ({"criterion": "magic"}, "criterion"),
+        ({"fitness": "magic"}, "fitness"),
+        ({"allocation": "random"}, "allocation"),
+        ({"allocation": []}, "allocation"),
+        ({"allocation": [0, 0]}, "allocation"),
+        ({"allocation": [1, -1]}, "allocation"),
+        ({"allocation": [1.5]}, "allocation"),
+        ({"num_elites": 32}, "num_elites"),
+        ({"population_size": 0}, "population_size"),
+        ({"generations": -1}, "generations"),
+        ({"sequence_length": 1}, "sequence_length"),
+        ({"calibration_samples": True}, "calibration_samples"),
+        ({"holdout_fraction": 1.5}, "holdout_fraction"),
+        ({"min_experts": 0}, "min_experts"),
+        ({"scored_tokens": "some"}, "scored_tokens"),
+        ({"search_dataset": ""}, "search_dataset"),
+    ],
+)
+def test_wrong_values_name_field_and_value(options, name):
+    with pytest.raises(ValueError, match=name) as error:
+        EvoESAPConfig(**options)
+    assert repr(options[name]) in str(error.value)
+
+
+def test_unknown_fields_are_refused():
+    with pytest.raises(ValueError, match="did you mean 'sparsity'"):
+        EvoESAPConfig(sparsty=0.5)
+
+
+def test_explicit_allocation_sets_the_sparsity_aside():
+    assert EvoESAPConfig(allocation=[1, 2]).sparsity is None
