@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from random import Random
 
 
 Allocation = tuple[int, ...]
@@ -108,7 +108,7 @@ class AllocationSpace:
         """The same share from every layer."""
         return self.fit(self.num_experts)
 
-    def random(self, generator: random.Random) -> Allocation:
+    def random(self, generator: Random) -> Allocation:
         """A random allocation, from nearly uniform ones to very uneven ones."""
         contrast = generator.uniform(0.5, 3.0)
         return self.fit([total * generator.random() ** contrast for total in self.num_experts])
@@ -126,7 +126,7 @@ class AllocationSpace:
         ]
         return [self.fit([w * total for w, total in zip(profile, self.num_experts)]) for profile in profiles]
 
-    def mutate(self, parent: Allocation, generator: random.Random, max_delta: int, max_mutations: int) -> Allocation:
+    def mutate(self, parent: Allocation, generator: Random, max_delta: int, max_mutations: int) -> Allocation:
         """Level-switch mutation (paper, section 3): move 1 to `max_delta` units between two layers, a few times.
 
         The number of moves is the smaller of two draws from 1 to `max_mutations`, so that one is the most common.

@@ -152,9 +152,9 @@ def wrap_layers(module: ModuleType) -> None:
             parameters = inspect.signature(item.__init__).parameters
             index_name = next((each for each in _LAYER_INDEX_NAMES if each in parameters), None)
             if index_name is not None and "config" in parameters:
-                item.__init__ = _with_layer_config(item.__init__, index_name)
+                setattr(item, "__init__", _with_layer_config(item.__init__, index_name))  # noqa: B010
         elif name == "load_balancing_loss_func":
-            module.load_balancing_loss_func = _padding_router_logits(item)
+            setattr(module, name, _padding_router_logits(item))
     setattr(module, _MARK, True)
 
 

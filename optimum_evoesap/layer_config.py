@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 from transformers import PretrainedConfig
 
@@ -15,6 +15,8 @@ class _LayerConfigMixin:
     transformers hands a layer a copy of the config. A copy never learns of a later `set_attn_implementation` or
     `set_experts_implementation`, which change the model's config in place; this view does.
     """
+
+    attribute_map: ClassVar[dict[str, str]]
 
     def __getattribute__(self, key: str) -> Any:
         own = object.__getattribute__(self, "__dict__")
@@ -47,6 +49,6 @@ def layer_config(config: PretrainedConfig, overrides: dict[str, Any]) -> Pretrai
         config: The model's config; later changes to it show through.
         overrides: Values of this layer, under the attribute names that the architecture reads.
     """
-    view = object.__new__(_view_class(type(config)))
+    view = object.__new__(_view_class(type(config)))  # type: ignore[arg-type]  # mypy 2 thinks `type` is unhashable
     view.__dict__.update({"skip": []} | overrides, _live_config=config)
     return view

@@ -22,7 +22,7 @@ def allocation_space(config: EvoESAPConfig, layers: Sequence[MoELayer]) -> Alloc
     if too_many:
         raise ValueError(f"min_experts={config.min_experts} is more than the layers {too_many} have ({num_experts}).")
     unit = max(layer.num_groups for layer in layers)
-    if not config.is_explicit:
+    if config.sparsity is not None:
         return AllocationSpace.from_sparsity(config.sparsity, num_experts, min_kept, unit)
     counts = explicit_counts(config, layers)
     space = AllocationSpace.from_limits(num_experts, min_kept, sum(counts), unit)
@@ -36,8 +36,9 @@ def explicit_counts(config: EvoESAPConfig, layers: Sequence[MoELayer]) -> list[i
     Raises:
         ValueError: A dict names a layer that is not sparse.
     """
-    if not isinstance(config.allocation, dict):
+    if isinstance(config.allocation, list):
         return list(config.allocation)
+    assert isinstance(config.allocation, dict)  # callers ask only for explicit counts
     indices = [layer.index for layer in layers]
     unknown = sorted(set(config.allocation) - set(indices))
     if unknown:

@@ -24,20 +24,21 @@ def record_run(pruner: MoEPruner, data: dict[str, TokenizedData]) -> PruningResu
     """The record of a run whose allocation is decided and whose model is still whole."""
     parameters, size = model_size(pruner.model)
     num_experts = [layer.num_experts for layer in pruner.layers]
-    holdout = [pruner.scores.get(f"holdout_{name}") for name in ("best", "uniform")]
+    allocation, scores = pruner.allocation or [], pruner.scores
+    beats_uniform = scores["holdout_best"] > scores["holdout_uniform"] if "holdout_best" in scores else None
     return PruningResult(
         base_model=pruner.model.config.name_or_path or None,
         model_type=pruner.model.config.model_type,
         criterion=pruner.config.criterion,
         fitness=pruner.config.fitness if pruner.scores else None,
-        sparsity=sum(pruner.allocation) / sum(num_experts),
-        budget=sum(pruner.allocation),
+        sparsity=sum(allocation) / sum(num_experts),
+        budget=sum(allocation),
         sparse_layers=pruner.sparse_layers,
         num_experts=num_experts,
-        allocation=pruner.allocation,
+        allocation=allocation,
         kept_experts=pruner.kept_experts,
-        scores=pruner.scores,
-        beats_uniform=None if None in holdout else holdout[0] > holdout[1],
+        scores=scores,
+        beats_uniform=beats_uniform,
         history=pruner.history,
         parameters={"before": parameters},
         size_in_bytes={"before": size},

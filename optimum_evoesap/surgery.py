@@ -39,11 +39,11 @@ def remove_experts(
     for layer in layers:
         _point_to_layer_config(layer.layer, config, per_layer_overrides(config).get(layer.index, {}))
     for path in ("", *(name for name in structure.counts if not any(part.isdigit() for part in name.split(".")))):
-        for count in structure.counts.get(path, ()):
+        for whole in structure.counts.get(path, ()):
             setattr(
                 model.get_submodule(path),
-                count.attribute,
-                count.rows * global_value(config, structure.attribute) + count.extra,
+                whole.attribute,
+                whole.rows * global_value(config, structure.attribute) + whole.extra,
             )
     return model
 

@@ -151,7 +151,7 @@ def test_min_experts():
         make_pruner(min_experts=9)
 
 
-# --- resuming ---------------------------------------------------------------------------------------------------------
+# --- resuming ---
 
 RUN = """
 import sys
@@ -224,7 +224,7 @@ def test_the_state_of_another_run_is_not_used(change, tmp_path, caplog):
     assert pruner.result == clean.result
 
 
-# --- bad input: a clear error before any long work, and nothing written ------------------------------------------------
+# --- bad input: a clear error before any long work, and nothing written ---
 
 
 def refuses(pruner, message, tmp_path, calibration=None, search=None, error=ValueError):

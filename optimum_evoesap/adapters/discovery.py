@@ -66,7 +66,7 @@ def find_moe_layers(model: PreTrainedModel, structure: Structure | None = None) 
         num_groups, min_kept = _group_limits(model, top_k[layer])
         layers.append(
             MoELayer(
-                index=int(_LAYER_PATTERN.match(layer + ".").group(2)),
+                index=int(layer.rpartition(".")[2]),
                 layer=model.get_submodule(layer),
                 experts=model.get_submodule(experts_path),
                 top_k=top_k[layer],

@@ -37,9 +37,8 @@ class ExpertTensor:
     def replace(self, value: torch.Tensor) -> None:
         """Put a tensor in place, as the parameter or buffer that the old one is."""
         if self.name in self.owner._parameters:
-            old = self.owner._parameters[self.name]
             if not isinstance(value, nn.Parameter):
-                value = nn.Parameter(value, requires_grad=old.requires_grad)
+                value = nn.Parameter(value, requires_grad=self.value.requires_grad)
             self.owner._parameters[self.name] = value
         else:
             self.owner._buffers[self.name] = value

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -48,8 +48,8 @@ class Structure:
 
     attribute: str
     axes: dict[str, ExpertAxis]
-    counts: dict[str, list[ExpertCount]] = field(default_factory=dict)
-    model: PreTrainedModel | None = None
+    counts: dict[str, list[ExpertCount]]
+    model: PreTrainedModel
 
 
 def discover_structure(model_class: type[PreTrainedModel], config: PretrainedConfig) -> Structure | None:

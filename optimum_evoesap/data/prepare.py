@@ -117,11 +117,12 @@ def _rows(data: Any, options: DataOptions) -> Iterable[Any]:
 
 def _windows(stream: Iterable[Any], options: DataOptions, tokenizer: PreTrainedTokenizerBase | None) -> list[Window]:
     """Read as many windows as wanted from a stream of rows, which are all tokenized or all text."""
-    rows = (_as_row(item) for item in stream)
+    rows: Iterator[Mapping[str, Any]] = (_as_row(item) for item in stream)
     first = next(rows, None)
     if first is None:
         return []
     rows = chain([first], rows)
+    windows: Iterator[Window]
     if "input_ids" in first:
         windows = chain.from_iterable(tokenized_windows(row, options) for row in rows)
     elif tokenizer is None:

@@ -18,7 +18,7 @@ class OutputHead:
     Calling it turns hidden states of shape (positions, hidden size) into logits (positions, vocabulary).
     """
 
-    linear: nn.Module
+    linear: nn.Linear
     logit_scale: float = 1.0
     soft_cap: float | None = None
 
@@ -63,7 +63,7 @@ def find_output_head(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) ->
     )
 
 
-def _known_forms(linear: nn.Module, config: PretrainedConfig) -> Iterator[OutputHead]:
+def _known_forms(linear: nn.Linear, config: PretrainedConfig) -> Iterator[OutputHead]:
     yield OutputHead(linear)
     numbers = {v for k, v in config.__dict__.items() if "logit" in k and isinstance(v, (int, float)) and v > 0}
     for number in sorted(numbers):

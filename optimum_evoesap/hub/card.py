@@ -99,7 +99,7 @@ def _load_card_data(base_model: str, token: str | bool | None) -> dict[str, Any]
     if Path(base_model).is_dir():
         card = ModelCard.load(Path(base_model) / "README.md", ignore_metadata_errors=True)
     else:
-        card = ModelCard.load(base_model, token=token, ignore_metadata_errors=True)
+        card = ModelCard.load(base_model, token=token, ignore_metadata_errors=True)  # type: ignore[arg-type]
     return card.data.to_dict()
 
 

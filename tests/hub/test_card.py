@@ -236,7 +236,7 @@ def test_local_data_are_not_named(tmp_path, monkeypatch):
     }
     data = {
         "calibration": {"description": f"{spaced} (10 windows), {CODE} (20 windows) and corpus/mine"},
-        "search": {"description": "read from ../secret/set, about 1/3 of https://example.com/list and '/etc/secret'"},
+        "search": {"description": "from ../secret/set, about 1/3 of https://example.com/list.jsonl and '/etc/secret'"},
     }
     card = create_model_card(dataclasses.replace(SEARCHED, data=data), config)
     for leak in ("secret", "/home", "my data", "corpus/mine"):
@@ -245,7 +245,7 @@ def test_local_data_are_not_named(tmp_path, monkeypatch):
         f"local data (10 windows), {CODE} (20 windows) and local data"
     )
     assert cells(section(card, "Data"), "search")[0] == (
-        "read from local data, about 1/3 of https://example.com/list and 'local data'"
+        "from local data, about 1/3 of https://example.com/list.jsonl and 'local data'"
     )
     assert card.data.datasets == [CODE]
     shown = json.loads(code_blocks(card, "json")[0])

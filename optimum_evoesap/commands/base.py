@@ -1,0 +1,34 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""`optimum-cli evoesap`, the parent of the commands."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+from optimum.commands.base import BaseOptimumCLICommand, CommandInfo
+
+from .inspect import InspectCommand
+from .prune import PruneCommand
+
+
+class EvoESAPCommand(BaseOptimumCLICommand):
+    """Groups the commands; alone it prints their list."""
+
+    COMMAND = CommandInfo(name="evoesap", help="Remove experts from sparse Mixture-of-Experts language models.")
+    SUBCOMMANDS = (
+        CommandInfo(
+            name="prune",
+            help="Remove experts, a searched number from each layer, and save a smaller checkpoint.",
+            subcommand_class=PruneCommand,
+        ),
+        CommandInfo(
+            name="inspect",
+            help="Show the sparse layers of a model and what pruning would leave, without loading weights.",
+            subcommand_class=InspectCommand,
+        ),
+    )
+
+    @staticmethod
+    def parse_args(parser: ArgumentParser) -> None:
+        """Describe the group of commands."""
+        parser.description = EvoESAPCommand.COMMAND.help

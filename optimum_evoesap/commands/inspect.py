@@ -1,0 +1,104 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""`optimum-cli evoesap inspect`: what pruning would do to a model, from its config alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from argparse import ArgumentParser
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from optimum.commands.base import BaseOptimumCLICommand
+
+from .arguments import add_model_options, add_option, set_up_parser, source_options
+from .errors import errors_in_one_line
+from .text import short_bytes, short_count, table
+
+
+if TYPE_CHECKING:
+    from ..inspection import LayerInspection, ModelInspection
+
+
+class InspectCommand(BaseOptimumCLICommand):
+    """Shows the sparse layers of a model and the sizes that pruning would leave."""
+
+    @staticmethod
+    def parse_args(parser: ArgumentParser) -> None:
+        """Declare the options."""
+        set_up_parser(
+            parser,
+            "Show the sparse layers of a model and the sizes that pruning would leave. Only the config is read, never "
+            "the weights.",
+            usage="-m MODEL [options]",
+        )
+        model = parser.add_argument_group("model")
+        add_model_options(model)
+        output = parser.add_argument_group("output")
+        add_option(output, "--json", default=False, action="store_true", help="Print JSON (default: off)")
+
+    def run(self) -> None:
+        """Print what the config tells."""
+        with errors_in_one_line():
+            from ..inspection import inspect_model
+
+            inspection = inspect_model(self.args.model, **source_options(self.args))
+        print(json.dumps(_as_json(inspection), indent=2) if self.args.json else _as_text(inspection))
+
+
+def _as_json(inspection: ModelInspection) -> dict[str, Any]:
+    computed = {"num_experts": inspection.num_experts, "expert_share": inspection.expert_share}
+    return dataclasses.asdict(inspection) | computed
+
+
+def _as_text(inspection: ModelInspection) -> str:
+    return "\n\n".join([_model(inspection), _layers(inspection.layers), _outlooks(inspection)])
+
+
+def _model(inspection: ModelInspection) -> str:
+    lines = [
+        f"{inspection.model} ({inspection.model_type}, {inspection.dtype})",
+        f"{short_count(inspection.parameters)} parameters, {short_bytes(inspection.size_in_bytes)}; "
+        f"{inspection.num_experts} routed experts in {len(inspection.layers)} sparse layers hold "
+        f"{inspection.expert_share:.1%} of the parameters.",
+    ]
+    if inspection.quantization:
+        lines.append(f"The checkpoint is quantized ({inspection.quantization}); the sizes are those without it.")
+    return "\n".join(lines)
+
+
+def _layers(layers: list[LayerInspection]) -> str:
+    """One row for each run of equal layers."""
+    rows = []
+    for values, equal in groupby(layers, key=lambda layer: dataclasses.astuple(layer)[1:]):
+        indices = [layer.index for layer in equal]
+        num_experts, top_k, num_groups, min_kept, parameters = values
+        numbers = [str(num_experts), str(top_k), str(num_groups), str(min_kept), short_count(parameters)]
+        rows.append([_ranges(indices), *numbers])
+    header = ["sparse layers", "experts", "top-k", "groups", "fewest kept", "parameters per expert"]
+    return table(rows, header=header)
+
+
+def _ranges(indices: list[int]) -> str:
+    """`0-3,5` for 0, 1, 2, 3, 5."""
+    parts = []
+    for _, run in groupby(enumerate(indices), key=lambda item: item[1] - item[0]):
+        numbers = [index for _, index in run]
+        parts.append(str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}")
+    return ",".join(parts)
+
+
+def _outlooks(inspection: ModelInspection) -> str:
+    if not inspection.outlooks:
+        return "No expert can be removed: every sparse layer has only as many as its router needs."
+    rows = [
+        [
+            f"{outlook.sparsity:.1%}" + (" (largest)" if outlook.sparsity == inspection.largest_sparsity else ""),
+            f"{outlook.removed_experts} of {inspection.num_experts}",
+            short_count(outlook.parameters),
+            short_bytes(outlook.size_in_bytes),
+            f"{outlook.size_in_bytes / inspection.size_in_bytes - 1:+.1%}",
+        ]
+        for outlook in inspection.outlooks
+    ]
+    return table(rows, header=["sparsity", "experts removed", "parameters left", "size left", "change"])

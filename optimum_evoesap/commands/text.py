@@ -1,0 +1,40 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""Plain text for the terminal: tables and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+_COUNT_UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
+_BYTE_UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+
+
+def table(rows: Sequence[Sequence[str]], header: Sequence[str] | None = None) -> str:
+    """Columns that line up: the first to the left, the others to the right."""
+    lines = [list(header), *rows] if header else list(rows)
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    text = [
+        "  ".join(cell.rjust(width) if column else cell.ljust(width) for column, (cell, width) in enumerate(cells))
+        for cells in (list(zip(line, widths)) for line in lines)
+    ]
+    if header:
+        text.insert(1, "-" * len(text[0]))
+    return "\n".join(line.rstrip() for line in text)
+
+
+def short_count(number: int) -> str:
+    """Such as `6.92B`."""
+    return _short(number, _COUNT_UNITS, "")
+
+
+def short_bytes(number: int) -> str:
+    """Such as `13.84 GB`, in powers of ten, as the Hub has it."""
+    return _short(number, _BYTE_UNITS, " ")
+
+
+def _short(number: int, units: Sequence[tuple[float, str]], space: str) -> str:
+    for size, unit in units:
+        if number >= size:
+            return f"{number / size:.2f}{space}{unit}"
+    return f"{number}{' B' if space else ''}"
