@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .configuration import EvoESAPConfig
 from .hub import base_card_metadata, create_model_card
+from .hub.names import clean_value, is_hub_id
 from .result import RESULT_NAME, PruningResult
 from .search_state import STATE_FOLDER
 
@@ -57,7 +59,8 @@ def write_checkpoint(
         tokenizer: Saved too where there is one.
         config: Written as `evoesap_config.json`.
         result: Written as `evoesap_result.json`.
-        repo_id: Named in the model card.
+        repo_id: The repository that the folder is for, if any: named in the model card, and then the names of local
+            files are left out of every file.
         token: To read the base model's card on the Hub.
         **save_kwargs: Go to the model's `save_pretrained`, such as `max_shard_size`.
 
@@ -72,11 +75,22 @@ def write_checkpoint(
     model.save_pretrained(partial, **save_kwargs)
     if tokenizer is not None:
         tokenizer.save_pretrained(partial)
-    config.save_pretrained(partial)
-    result.save(partial)
+    if repo_id is None:
+        config.save_pretrained(partial)
+        result.save(partial)
+    else:
+        _without_local_paths(config, result, partial)
     base = base_card_metadata(result.base_model, token=token)
     card = create_model_card(result, config.to_dict(), base_card_data=base, repo_id=repo_id)
     card.save(partial / "README.md")
     if directory.is_dir():
         shutil.rmtree(directory)
     partial.rename(directory)
+
+
+def _without_local_paths(config: EvoESAPConfig, result: PruningResult, directory: Path) -> None:
+    """Write config and result for the public: what a file of this machine is called is nobody's business."""
+    EvoESAPConfig(**clean_value(config.to_dict())).save_pretrained(directory)
+    data = {kind: clean_value(summary) for kind, summary in result.data.items()}
+    base_model = result.base_model if is_hub_id(result.base_model) else None
+    replace(result, base_model=base_model, data=data).save(directory)

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
-from transformers import __version__ as transformers_version
+from transformers import PretrainedConfig, PreTrainedModel
 
 from .adapters import MoELayer, find_moe_layers
-from .adapters.structure import build_on_meta
 from .allocation import AllocationSpace
-from .loading import source_kwargs
+from .loading import load_bare_model
 
 
 SPARSITIES = (0.25, 0.5, 0.75)
@@ -120,7 +118,7 @@ def inspect_model(model_or_path: str | Path | PreTrainedModel, **kwargs: Any) ->
         model, name = model_or_path, type(model_or_path).__name__
     else:
         name = str(model_or_path)
-        model = _bare_model(name, **source_kwargs(kwargs))
+        model = load_bare_model(name, **kwargs)
     layers = find_moe_layers(model)
     dtype = _checkpoint_dtype(model.config)
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -138,21 +136,6 @@ def inspect_model(model_or_path: str | Path | PreTrainedModel, **kwargs: Any) ->
         largest_sparsity=sum(spaces[-1].max_removed) / sum(spaces[-1].num_experts),
         outlooks=[_outlook(layers, space, parameters, size, dtype) for space in spaces if space.budget],
     )
-
-
-def _bare_model(path: str, **source: Any) -> PreTrainedModel:
-    """The model on the meta device."""
-    config = AutoConfig.from_pretrained(path, **source)
-    mapping = AutoModelForCausalLM._model_mapping
-    if type(config) in mapping:
-        return build_on_meta(mapping[type(config)], config)
-    if not source.get("trust_remote_code"):
-        raise ValueError(
-            f"transformers {transformers_version} has no causal language model for the model type "
-            f"{config.model_type!r} of {path}."
-        )
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config, trust_remote_code=True)
 
 
 def _checkpoint_dtype(config: PretrainedConfig) -> torch.dtype:

@@ -16,8 +16,8 @@ from .adapters import find_moe_layers, model_structure
 from .checkpoint import check_output_folder, write_checkpoint
 from .configuration import EvoESAPConfig
 from .criteria import PruningOrder, pruning_order
-from .hub import push_folder
-from .loading import load_model, load_tokenizer
+from .hub import check_push, push_folder
+from .loading import find_tokenizer, load_model, load_tokenizer
 from .model_inputs import ModelInputs
 from .observer import observe_experts
 from .planning import allocation_space, explicit_counts
@@ -109,7 +109,7 @@ class MoEPruner(OptimumQuantizer):
         model: Any = model_or_path
         if isinstance(model_or_path, (str, Path)):
             model = load_model(str(model_or_path), lambda bare: cls(bare, config), **model_kwargs)
-            tokenizer = tokenizer or str(model_or_path)
+            tokenizer = tokenizer or find_tokenizer(str(model_or_path), **model_kwargs)
         elif model_kwargs:
             raise ValueError(f"The model is loaded already; {', '.join(model_kwargs)} would have no effect.")
         if isinstance(tokenizer, str):
@@ -144,8 +144,9 @@ class MoEPruner(OptimumQuantizer):
             ValueError: Wrong data or a broken model, before any long work.
             FileExistsError: `save_directory` holds something else.
         """
-        if push_to_hub and hub_model_id is None and save_directory is None:
-            raise ValueError("push_to_hub=True needs hub_model_id, or a save_directory whose name it takes.")
+        if push_to_hub:
+            hub_model_id = hub_model_id or _name_of(save_directory)
+            check_push(hub_model_id, **hub_kwargs)
         if save_directory is not None:
             check_output_folder(save_directory)
             self._state = SearchState(save_directory, resume)
@@ -157,7 +158,7 @@ class MoEPruner(OptimumQuantizer):
         if save_directory is not None:
             self.save_pretrained(save_directory)
         if push_to_hub:
-            self.push_to_hub(hub_model_id or Path(str(save_directory)).name, **hub_kwargs)
+            self.push_to_hub(str(hub_model_id), **hub_kwargs)
         return self.model
 
     def quantize(self, save_dir: str | Path, file_prefix: str | None = None, **kwargs: Any) -> PreTrainedModel:
@@ -287,3 +288,9 @@ class MoEPruner(OptimumQuantizer):
         if self.result is None:
             raise ValueError("The model is not pruned yet: call prune() or apply() first.")
         return self.result
+
+
+def _name_of(save_directory: str | Path | None) -> str:
+    if save_directory is None:
+        raise ValueError("push_to_hub=True needs hub_model_id, or a save_directory whose name it takes.")
+    return Path(save_directory).absolute().name

@@ -2,7 +2,7 @@
 """From a saved checkpoint to the Hugging Face Hub: the model card and the push."""
 
 from .card import base_card_metadata, create_model_card
-from .push import push_folder
+from .push import check_push, push_folder
 
 
-__all__ = ["base_card_metadata", "create_model_card", "push_folder"]
+__all__ = ["base_card_metadata", "check_push", "create_model_card", "push_folder"]

@@ -69,8 +69,7 @@ def push_folder(
 
     folder = Path(folder)
     _check_folder(folder)
-    _check_target(repo_id, revision, create_pr)
-    _check_token(token)
+    check_push(repo_id, token=token, revision=revision, create_pr=create_pr)
     api = HfApi(token=token, library_name="optimum-evoesap", library_version=__version__)
     repo_id = _prepare_repository(api, repo_id, private, revision)
     names = _files_to_push(folder)
@@ -86,6 +85,23 @@ def push_folder(
         revision=revision,
         create_pr=create_pr,
     )
+
+
+def check_push(
+    repo_id: str,
+    *,
+    private: bool | None = None,
+    token: str | bool | None = None,
+    revision: str | None = None,
+    commit_message: str | None = None,
+    create_pr: bool = False,
+) -> None:
+    """Check what can be checked of a push without asking the Hub; a long run does so before it starts.
+
+    The arguments are those of [`push_folder`], and so are the errors.
+    """
+    _check_target(repo_id, revision, create_pr)
+    _check_token(token)
 
 
 def _check_folder(folder: Path) -> None:
