@@ -48,10 +48,9 @@ class AllocationSpace:
                 f"sparsity is {largest:.4g}."
             )
         if budget == 0:
-            smallest = unit / max(num_experts)
             raise ValueError(
                 f"sparsity={sparsity} rounds to no expert at all in layers of {max(num_experts)}; "
-                f"give at least {smallest / 2:.3g}, at most {largest:.4g}."
+                f"give at least {unit / max(num_experts):.4g}, at most {largest:.4g}."
             )
         return space
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .configuration import EvoESAPConfig
 from .hub import base_card_metadata, create_model_card
 from .hub.names import clean_value, is_hub_id
+from .hub.push import WEIGHTS
 from .result import RESULT_NAME, PruningResult
 from .search_state import STATE_FOLDER
 
@@ -50,8 +52,9 @@ def write_checkpoint(
 ) -> None:
     """Save model, tokenizer, configurations, result and model card into `directory`.
 
-    Everything is written next to it and moved into place at the end, so that a kill leaves no half checkpoint. An
-    earlier result there is replaced.
+    Everything is written into the folder of the run's state first and moved at the end, `config.json` last, so that a
+    kill never leaves something that loads and is half a checkpoint. Weights of an earlier result are removed; other
+    files stay.
 
     Args:
         directory: The output folder.
@@ -65,11 +68,11 @@ def write_checkpoint(
         **save_kwargs: Go to the model's `save_pretrained`, such as `max_shard_size`.
 
     Raises:
-        FileExistsError: `directory` holds something else.
+        OSError: The folder cannot be written.
     """
-    check_output_folder(directory)
-    directory = Path(directory).absolute()
-    partial = directory.with_name(f"{directory.name}.partial")
+    directory = Path(directory)
+    state = directory / STATE_FOLDER
+    partial = state / "checkpoint"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     model.save_pretrained(partial, **save_kwargs)
@@ -83,9 +86,16 @@ def write_checkpoint(
     base = base_card_metadata(result.base_model, token=token)
     card = create_model_card(result, config.to_dict(), base_card_data=base, repo_id=repo_id)
     card.save(partial / "README.md")
-    if directory.is_dir():
-        shutil.rmtree(directory)
-    partial.rename(directory)
+    _move_into_place(partial, directory)
+    shutil.rmtree(state)
+
+
+def _move_into_place(partial: Path, directory: Path) -> None:
+    (directory / "config.json").unlink(missing_ok=True)
+    for old in [path for pattern in WEIGHTS for path in directory.glob(pattern)]:
+        old.unlink()
+    for new in sorted(partial.iterdir(), key=lambda path: path.name == "config.json"):
+        os.replace(new, directory / new.name)
 
 
 def _without_local_paths(config: EvoESAPConfig, result: PruningResult, directory: Path) -> None:

@@ -52,6 +52,10 @@ class EvoESAPConfig(EvoESAPOptions, BaseConfig):
         BaseConfig.__init__(self)
         for option in dataclasses.fields(EvoESAPOptions):
             setattr(self, option.name, options.get(option.name, option.default))
+        if self.is_explicit:
+            if options.get("sparsity") is not None:
+                self._fail("sparsity", "it follows from the removed counts in allocation; leave one of the two out.")
+            self.sparsity = None
         self._check_choices()
         self._check_numbers()
         self._check_allocation()
@@ -82,41 +86,54 @@ class EvoESAPConfig(EvoESAPOptions, BaseConfig):
         for name in ("calibration_dataset", "search_dataset", "data_split"):
             if not isinstance(getattr(self, name), str) or not getattr(self, name).strip():
                 self._fail(name, "give the name or path as a non-empty string.")
+        for name in ("data_config", "data_revision"):
+            if getattr(self, name) is not None and not isinstance(getattr(self, name), str):
+                self._fail(name, "give a string or None.")
+        if not isinstance(self.packing, bool):
+            self._fail("packing", "give True or False.")
+        if self.columns is not None and not isinstance(self.columns, dict):
+            self._fail("columns", 'give a dict from role to column, such as {"prompt": "question"}, or None.')
 
     def _check_numbers(self) -> None:
         if not self.is_explicit and not _is_number(self.sparsity, 0, 1, open_ends=True):
             self._fail("sparsity", "give the share of experts to remove, strictly between 0 and 1, such as 0.25.")
         if not _is_number(self.holdout_fraction, 0, 1):
             self._fail("holdout_fraction", "give a share between 0 (no held-out comparison) and 1.")
-        lowest = {"sequence_length": 2, "seed": 0, "generations": 0}
+        lowest = {"sequence_length": 2, "seed": 0}
         for name in (
             "calibration_samples", "search_samples", "sequence_length", "batch_size", "population_size",
             "num_elites", "generations", "max_delta", "max_mutations", "seed",
         ):  # fmt: skip
-            value, low = getattr(self, name), lowest.get(name, 1)
-            if isinstance(value, bool) or not isinstance(value, int) or value < low:
+            low = lowest.get(name, 1)
+            if not _is_count(getattr(self, name), low):
                 self._fail(name, f"give a whole number of at least {low}.")
         if self.num_elites >= self.population_size:
             self._fail("num_elites", f"it must be smaller than population_size={self.population_size}.")
-        if self.min_experts is not None and (not isinstance(self.min_experts, int) or self.min_experts < 1):
+        if self.min_experts is not None and not _is_count(self.min_experts, 1):
             self._fail("min_experts", "give a whole number of at least 1, or None for the model's top-k.")
 
     def _check_allocation(self) -> None:
-        if isinstance(self.allocation, str):
-            if self.allocation not in ("evolution", "uniform"):
+        given = self.allocation
+        if isinstance(given, str):
+            if given not in ("evolution", "uniform"):
                 self._fail("allocation", "choose evolution or uniform, or give the removed counts as a list or dict.")
             return
-        if isinstance(self.allocation, dict):
+        if isinstance(given, dict):
+            if not all(_is_count(layer, 0) or str(layer).isdecimal() for layer in given):
+                self._fail("allocation", "its keys are the indices of decoder layers.")
             # JSON turns the layer indices into strings.
-            self.allocation = {int(layer): count for layer, count in self.allocation.items()}
-            counts = list(self.allocation.values())
-        else:
-            counts = self.allocation = list(self.allocation)
-        if not counts or any(isinstance(count, bool) or not isinstance(count, int) or count < 0 for count in counts):
+            self.allocation = {int(layer): count for layer, count in given.items()}
+        elif isinstance(given, (list, tuple)):
+            self.allocation = list(given)
+        counts = list(given.values()) if isinstance(given, dict) else self.allocation
+        if not isinstance(counts, list) or not all(_is_count(count, 0) for count in counts):
             self._fail("allocation", "removed counts are whole numbers of at least 0, one per sparse layer.")
         if not any(counts):
             self._fail("allocation", "it removes nothing; remove at least one expert from one layer.")
-        self.sparsity = None  # follows from the counts and the model
+
+
+def _is_count(value: Any, low: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= low
 
 
 def _is_number(value: Any, low: float, high: float, open_ends: bool = False) -> bool:

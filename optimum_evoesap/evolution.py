@@ -10,18 +10,7 @@ from dataclasses import dataclass, field
 from tqdm.auto import tqdm
 
 from .allocation import Allocation, AllocationSpace
-
-
-@dataclass(frozen=True)
-class EvolutionOptions:
-    """Sizes of the search; the names and defaults are those of [`EvoESAPConfig`]."""
-
-    population_size: int = 32
-    num_elites: int = 4
-    generations: int = 50
-    max_delta: int = 4
-    max_mutations: int = 3
-    seed: int = 42
+from .options import EvoESAPOptions
 
 
 @dataclass
@@ -37,7 +26,7 @@ class EvolutionResult:
 def evolve(
     evaluate: Callable[[Allocation], float],
     space: AllocationSpace,
-    options: EvolutionOptions,
+    options: EvoESAPOptions,
     known_scores: dict[Allocation, float] | None = None,
     on_generation: Callable[[EvolutionResult], None] | None = None,
     progress: bool = True,
@@ -50,7 +39,7 @@ def evolve(
     Args:
         evaluate: Score of an allocation, higher is better; called once for each.
         space: The allowed allocations.
-        options: Sizes and seed of the search.
+        options: Sizes and seed of the search, under the names that [`EvoESAPConfig`] has for them.
         known_scores: Scores that need no evaluation.
         on_generation: Called with the result so far after each generation, to save it.
         progress: Show a progress bar.
@@ -63,15 +52,14 @@ def evolve(
     # The first population is the first generation: 50 generations of 32 with 4 elites score 32 + 49 x 28 candidates.
     total = options.population_size + (options.generations - 1) * (options.population_size - options.num_elites)
     with tqdm(total=max(total, len(population)), desc="search", unit="candidate", disable=not progress) as bar:
-        for generation in range(max(options.generations, 1)):
+        for generation in range(options.generations):
             for candidate in population:
                 if candidate not in result.scores:
                     score = known[candidate] if candidate in known else evaluate(candidate)
                     result.scores[candidate] = score
                     bar.update()
-            # Among equal scores the one found first stays: `sorted` is stable and dicts keep their order.
-            ranking = sorted(set(population), key=lambda item: (-result.scores[item], item))
-            elites = ranking[: options.num_elites]
+            # Among equal scores the one found first goes first: sorting is stable.
+            elites = sorted(population, key=lambda item: -result.scores[item])[: options.num_elites]
             result.best = max(result.scores, key=result.scores.__getitem__)
             _record(result, generation, population)
             bar.set_postfix(best=f"{result.scores[result.best]:.4f}", uniform=f"{result.scores[uniform]:.4f}")
@@ -95,7 +83,7 @@ def _record(result: EvolutionResult, generation: int, population: list[Allocatio
     )
 
 
-def _first_population(space: AllocationSpace, options: EvolutionOptions, generator: random.Random) -> list[Allocation]:
+def _first_population(space: AllocationSpace, options: EvoESAPOptions, generator: random.Random) -> list[Allocation]:
     """The uniform allocation, plain shapes over depth, and random ones; no two alike where the space has enough."""
     population = list(dict.fromkeys([space.uniform(), *space.shapes()]))[: options.population_size]
     return _fill(population, options.population_size, lambda: space.random(generator), set(population))
@@ -103,7 +91,7 @@ def _first_population(space: AllocationSpace, options: EvolutionOptions, generat
 
 def _children(
     space: AllocationSpace,
-    options: EvolutionOptions,
+    options: EvoESAPOptions,
     generator: random.Random,
     elites: list[Allocation],
     seen: dict[Allocation, float],

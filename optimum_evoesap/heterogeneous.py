@@ -12,8 +12,9 @@ from __future__ import annotations
 import functools
 import importlib.util
 import inspect
-import logging
 import sys
+import threading
+import weakref
 from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -24,10 +25,36 @@ from typing import Any
 _MODELING_MODULE = "transformers.modeling_utils"
 _LAYER_INDEX_NAMES = ("layer_idx", "layer_index", "block_idx", "layer_id")
 _MARK = "_evoesap_builds_layers"
-_HETEROGENEITY_LOGGER = "transformers.integrations.heterogeneity.configuration_utils"
 
-# Configs of the models under construction.
-_open_configs: list[Any] = []
+
+class _UnderConstruction(threading.local):
+    """Configs of the models that this thread is building, each with the layers that have taken their own config.
+
+    The configs themselves are left alone: a mark on one would outlive a construction that fails. An entry counts only
+    as long as the half-built model lives.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[int, tuple[weakref.ref, weakref.ref, set[int]]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    def add(self, config: Any, model: Any) -> None:
+        self._entries[id(config)] = (weakref.ref(config), weakref.ref(model), set())
+
+    def built_layers(self, config: Any) -> set[int] | None:
+        """The layers built so far; `None` when no model is being built from `config`."""
+        if id(config) not in self._entries:
+            return None
+        reference, model, layers = self._entries[id(config)]
+        return layers if reference() is config and model() is not None else None
+
+    def remove(self, config: Any) -> None:
+        self._entries.pop(id(config), None)
+
+
+_under_construction = _UnderConstruction()
 
 
 def install_when_imported() -> None:
@@ -43,19 +70,27 @@ def install_when_imported() -> None:
 
 
 class _InstallAfterImport(MetaPathFinder):
+    def __init__(self) -> None:
+        self._searching = False
+
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != _MODELING_MODULE:
+        if fullname != _MODELING_MODULE or self._searching:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        self._searching = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._searching = False
         if spec is None or spec.loader is None:
             return spec
         execute = spec.loader.exec_module
 
         def execute_and_install(module: ModuleType) -> None:
             execute(module)
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
             install()
 
         spec.loader.exec_module = execute_and_install  # type: ignore[method-assign]
@@ -79,7 +114,7 @@ def install() -> None:
 
     @functools.wraps(build)
     def __init__(self, config, *args, **kwargs):
-        opened = _open(type(self), config) if hasattr(config, "to_dict") else []
+        opened = _open(self, config) if hasattr(config, "to_dict") else []
         build(self, config, *args, **kwargs)
         if opened:
             self.__dict__["_evoesap_opened"] = opened
@@ -93,12 +128,23 @@ def install() -> None:
     PreTrainedModel.__init__ = __init__
     PreTrainedModel.post_init = post_init
     setattr(PreTrainedModel, _MARK, True)
-    logging.getLogger(_HETEROGENEITY_LOGGER).addFilter(_not_while_building)
+    _allow_global_counts_while_building()
 
 
-def _not_while_building(record: logging.LogRecord) -> bool:
-    """Drop the warning that the config-wide count is read: while a model is built that is foreseen."""
-    return not (_open_configs and "global config value" in str(record.msg))
+def _allow_global_counts_while_building() -> None:
+    """Let model classes read the config-wide count, which they keep for their auxiliary loss, while they are built."""
+    from transformers.integrations.heterogeneity import HeterogeneousConfigMixin, configuration_utils
+
+    allowed = HeterogeneousConfigMixin.allow_global_per_layer_attribute_access
+
+    def is_allowed(self) -> bool:
+        return allowed.fget(self) or _under_construction.built_layers(self) is not None
+
+    HeterogeneousConfigMixin.allow_global_per_layer_attribute_access = property(is_allowed, allowed.fset)
+    # transformers warns once a process of such a read; here it is foreseen.
+    configuration_utils.logger.addFilter(
+        lambda record: not _under_construction or "Reading global config value" not in str(record.msg)
+    )
 
 
 def has_expert_overrides(config: Any) -> bool:
@@ -106,25 +152,22 @@ def has_expert_overrides(config: Any) -> bool:
     return any("expert" in name for name in getattr(config, "per_layer_attributes", None) or ())
 
 
-def _open(model_class: type, config: Any) -> list[Any]:
+def _open(model: Any, config: Any) -> list[Any]:
     """Prepare the layers of a model that is about to be built; return the configs that this model has to close."""
     opened = []
     for part in _with_sub_configs(config):
         if has_expert_overrides(part):
-            wrap_layers(sys.modules[model_class.__module__])
-            if not part.allow_global_per_layer_attribute_access:
-                # Model classes keep the config-wide count for their auxiliary loss.
-                part.allow_global_per_layer_attribute_access = True
-                part.__dict__["_evoesap_built"] = set()
+            wrap_layers(sys.modules[type(model).__module__])
+            if _under_construction.built_layers(part) is None:
+                _under_construction.add(part, model)
                 opened.append(part)
-    _open_configs.extend(opened)
     return opened
 
 
 def _close(config: Any, model_name: str) -> None:
-    _open_configs.clear()
-    config.__dict__.pop("allow_global_per_layer_attribute_access", None)
-    missing = set(config._heterogeneity_spec.per_layer_overrides) - config.__dict__.pop("_evoesap_built", set())
+    built = _under_construction.built_layers(config) or set()
+    _under_construction.remove(config)
+    missing = set(config._heterogeneity_spec.per_layer_overrides) - built
     if missing:
         raise RuntimeError(
             f"{model_name} did not take its own config in the layers {sorted(missing)}, so it was built with the "
@@ -169,7 +212,9 @@ def _with_layer_config(build: Callable[..., None], index_name: str) -> Callable[
         bound = signature.bind_partial(self, *args, **kwargs)
         config, index = bound.arguments.get("config"), bound.arguments.get(index_name)
         if isinstance(index, int) and has_expert_overrides(config):
-            config.__dict__.setdefault("_evoesap_built", set()).add(index)
+            built = _under_construction.built_layers(config)
+            if built is not None:
+                built.add(index)
             bound.arguments["config"] = layer_config(config, per_layer_overrides(config).get(index, {}))
         return build(*bound.args, **bound.kwargs)
 

@@ -19,11 +19,11 @@ class _LayerConfigMixin:
     attribute_map: ClassVar[dict[str, str]]
 
     def __getattribute__(self, key: str) -> Any:
-        own = object.__getattribute__(self, "__dict__")
+        own = super().__getattribute__("__dict__")
         live = own.get("_live_config")
         if live is None or (key.startswith("__") and key.endswith("__")):
             return super().__getattribute__(key)
-        key = type(self).attribute_map.get(key, key)
+        key = super().__getattribute__("attribute_map").get(key, key)
         if key in own:
             return own[key]
         if key == "_heterogeneity_spec":

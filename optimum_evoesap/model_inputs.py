@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from .configuration import EvoESAPConfig
 from .data import DataOptions, TokenizedData, prepare_data
 from .fitness.output_head import find_output_head
+
+
+logger = logging.getLogger(__name__)
 
 
 class ModelInputs:
@@ -88,3 +92,23 @@ class ModelInputs:
         """
         first = next(self.batches(TokenizedData(data.sequences[:1], data.description)))
         find_output_head(self._model, {name: value for name, value in first.items() if name != "labels"})
+
+    def check_scored(self) -> None:
+        """Check that search and held-out windows both have something to score.
+
+        Raises:
+            ValueError: One of them has no scored token.
+        """
+        search, holdout = self.holdout_split(self.get("search"))
+        for name, part in (("search", search), ("held-out", holdout)):
+            if len(part) and not part.num_scored_tokens:
+                raise ValueError(
+                    f"The {len(part)} {name} windows hold no scored token (labels are -100 everywhere); give more or "
+                    "longer windows, or scored_tokens='all'."
+                )
+        if self._config.holdout_fraction and not len(holdout):
+            logger.warning(
+                "%d search windows are too few to hold some out: the result is not compared with the uniform "
+                "allocation on data that the search has not seen.",
+                len(search),
+            )

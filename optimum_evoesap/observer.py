@@ -66,12 +66,13 @@ class ExpertObserver:
 
     def _before(self, route: _Route):
         def hook(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-            call = ExpertsCall(list(args), dict(kwargs))
+            call = ExpertsCall(args, kwargs)
             route.indices, route.weights = call.indices, call.weights
-            call.hidden = call.hidden.repeat_interleave(call.indices.shape[-1], dim=0)
-            call.indices = call.indices.reshape(-1, 1)
-            call.weights = torch.ones_like(call.weights).reshape(-1, 1)
-            return tuple(call.args), call.kwargs
+            return call.replace(
+                indices=call.indices.reshape(-1, 1),
+                hidden=call.hidden.repeat_interleave(call.indices.shape[-1], dim=0),
+                weights=torch.ones_like(call.weights).reshape(-1, 1),
+            )
 
         return hook
 
@@ -79,8 +80,7 @@ class ExpertObserver:
         def hook(module: nn.Module, args: tuple, output: torch.Tensor) -> torch.Tensor:
             outputs = output.view(*route.indices.shape, -1)
             self._add(layer, route, outputs)
-            weighted = outputs.float() * route.weights[..., None].float()
-            return weighted.sum(dim=1).to(output.dtype)
+            return torch.bmm(route.weights.to(outputs.dtype)[:, None], outputs)[:, 0]
 
         return hook
 
@@ -125,7 +125,6 @@ def observe_experts(
     Raises:
         ValueError: The sums are not finite: the model gives NaN or infinite values.
     """
-    model.eval()
     with ExpertObserver(layers) as observer:
         for batch in tqdm(batches, desc="calibrate", unit="batch", disable=not progress):
             observer.next_batch(batch["input_ids"], batch.get("attention_mask"))

@@ -46,7 +46,7 @@ class EvoESAPOptions:
     holdout_fraction: float = _option(
         0.25,
         "Further windows, as a share of search_samples, that the search never sees and on which the result is "
-        "compared with the uniform allocation. 0 turns the comparison off.",
+        "compared with the uniform allocation; taken from the counts where a mixture writes them. 0 turns it off.",
     )
     sequence_length: int = _option(4096, "Tokens in a window.")
     batch_size: int = _option(4, "Windows in one forward pass.")

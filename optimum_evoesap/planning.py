@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from .adapters import MoELayer
 from .allocation import AllocationSpace
@@ -18,29 +18,38 @@ def allocation_space(config: EvoESAPConfig, layers: Sequence[MoELayer]) -> Alloc
     """
     num_experts = [layer.num_experts for layer in layers]
     min_kept = [max(layer.min_kept, config.min_experts or 0) for layer in layers]
-    too_many = [layer.index for layer, kept in zip(layers, min_kept) if kept > layer.num_experts]
-    if too_many:
-        raise ValueError(f"min_experts={config.min_experts} is more than the layers {too_many} have ({num_experts}).")
+    for layer, kept in zip(layers, min_kept):
+        if kept > layer.num_experts:
+            raise ValueError(
+                f"min_experts={config.min_experts} is more than the {layer.num_experts} experts of layer "
+                f"{layer.index}; give a smaller number."
+            )
     unit = max(layer.num_groups for layer in layers)
     if config.sparsity is not None:
         return AllocationSpace.from_sparsity(config.sparsity, num_experts, min_kept, unit)
-    counts = explicit_counts(config, layers)
+    counts = explicit_counts(config.allocation, layers)
     space = AllocationSpace.from_limits(num_experts, min_kept, sum(counts), unit)
     space.check(counts)
     return space
 
 
-def explicit_counts(config: EvoESAPConfig, layers: Sequence[MoELayer]) -> list[int]:
-    """The removed counts that the user gave, one per sparse layer.
+def explicit_counts(allocation: Sequence[int] | Mapping[int, int], layers: Sequence[MoELayer]) -> list[int]:
+    """Removed counts that a user gives, as a list with one for each sparse layer.
+
+    Args:
+        allocation: Such a list, or a dict from decoder layer to count; layers that it does not name stay whole.
+        layers: The sparse layers of the model.
 
     Raises:
-        ValueError: A dict names a layer that is not sparse.
+        ValueError: A dict names a layer that is not sparse, or nothing is removed.
     """
-    if isinstance(config.allocation, list):
-        return list(config.allocation)
-    assert isinstance(config.allocation, dict)  # callers ask only for explicit counts
+    counts = list(allocation.values() if isinstance(allocation, Mapping) else allocation)
+    if not any(counts):
+        raise ValueError(f"The allocation {allocation} removes nothing; remove at least one expert from one layer.")
+    if not isinstance(allocation, Mapping):
+        return counts
     indices = [layer.index for layer in layers]
-    unknown = sorted(set(config.allocation) - set(indices))
+    unknown = sorted(set(allocation) - set(indices))
     if unknown:
         raise ValueError(f"The allocation names the layers {unknown}; the sparse layers are {indices}.")
-    return [config.allocation.get(index, 0) for index in indices]
+    return [allocation.get(index, 0) for index in indices]

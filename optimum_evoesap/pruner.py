@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from .observer import observe_experts
 from .planning import allocation_space, explicit_counts
 from .record import model_size, package_versions, record_run
 from .result import PruningResult
-from .search import AllocationSearch, kept_experts
+from .search import kept_experts, search_allocation
 from .search_state import SearchState, fingerprint
 from .statistics import ExpertStatistics
 from .surgery import remove_experts
@@ -31,6 +31,11 @@ from .surgery import remove_experts
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
+
+
+# What the score of a candidate depends on, beside model, order and data. The sizes of the search are not among them:
+# a run with more generations goes on from the scores of one with fewer.
+_SCORE_OPTIONS = ("fitness", "holdout_fraction", "batch_size", "seed")
 
 
 class MoEPruner(OptimumQuantizer):
@@ -71,7 +76,7 @@ class MoEPruner(OptimumQuantizer):
         config: EvoESAPConfig | None = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
     ):
-        self.model = model
+        self.model = model.eval() if isinstance(model, PreTrainedModel) else model
         self.config = config or EvoESAPConfig()
         self.tokenizer = tokenizer
         self.structure = model_structure(model)
@@ -86,13 +91,14 @@ class MoEPruner(OptimumQuantizer):
         self.result: PruningResult | None = None
         self._inputs = ModelInputs(model, self.config, tokenizer)
         self._state: SearchState | None = None
+        self._is_whole = True
 
     @classmethod
     def from_pretrained(
         cls,
         model_or_path: str | Path | PreTrainedModel,
         config: EvoESAPConfig | None = None,
-        tokenizer: PreTrainedTokenizerBase | str | None = None,
+        tokenizer: PreTrainedTokenizerBase | str | Path | None = None,
         **model_kwargs: Any,
     ) -> MoEPruner:
         """Load a model, unless it is one already, and make its pruner.
@@ -106,14 +112,18 @@ class MoEPruner(OptimumQuantizer):
         Raises:
             ValueError: As for the class; before any weight is read.
         """
-        model: Any = model_or_path
-        if isinstance(model_or_path, (str, Path)):
-            model = load_model(str(model_or_path), lambda bare: cls(bare, config), **model_kwargs)
-            tokenizer = tokenizer or find_tokenizer(str(model_or_path), **model_kwargs)
-        elif model_kwargs:
-            raise ValueError(f"The model is loaded already; {', '.join(model_kwargs)} would have no effect.")
-        if isinstance(tokenizer, str):
-            tokenizer = load_tokenizer(tokenizer, **model_kwargs)
+        if isinstance(tokenizer, (str, Path)):
+            # A tokenizer of its own has revisions and subfolders of its own; only the way to the Hub is the same.
+            own = {name: value for name, value in model_kwargs.items() if name in ("token", "cache_dir")}
+            tokenizer = load_tokenizer(str(tokenizer), **own)
+        if isinstance(model_or_path, PreTrainedModel):
+            if model_kwargs:
+                raise ValueError(f"The model is loaded already; {', '.join(model_kwargs)} would have no effect.")
+            return cls(model_or_path, config, tokenizer)
+        path = str(model_or_path)
+        if tokenizer is None:
+            tokenizer = find_tokenizer(path, **model_kwargs)
+        model = load_model(path, lambda bare: cls(bare, config), **model_kwargs)
         return cls(model, config, tokenizer)
 
     def prune(
@@ -147,16 +157,22 @@ class MoEPruner(OptimumQuantizer):
         if push_to_hub:
             hub_model_id = hub_model_id or _name_of(save_directory)
             check_push(hub_model_id, **hub_kwargs)
+        self._check_whole()
+        if search_data is not None and self.config.allocation != "evolution":
+            raise ValueError(f"allocation={self.config.allocation!r} searches nothing; leave search_data out.")
         if save_directory is not None:
             check_output_folder(save_directory)
-            self._state = SearchState(save_directory, resume)
         self._prepare(calibration_data, search_data)
+        self._state = None
+        if save_directory is not None:
+            self._state = SearchState(save_directory, resume)
+            self._state.create()
         self.calibrate()
         self.rank()
         self.search()
         self.apply()
         if save_directory is not None:
-            self.save_pretrained(save_directory)
+            write_checkpoint(save_directory, self.model, self.tokenizer, self.config, self._applied_result())
         if push_to_hub:
             self.push_to_hub(str(hub_model_id), **hub_kwargs)
         return self.model
@@ -171,6 +187,7 @@ class MoEPruner(OptimumQuantizer):
 
     def calibrate(self, calibration_data: Any = None) -> ExpertStatistics:
         """Run the model once over the calibration data and measure what each expert does."""
+        self._check_whole()
         data = self._inputs.get("calibration", calibration_data)
         key = self._fingerprint(data.fingerprint)
         self.statistics = self._state.load_statistics(key) if self._state else None
@@ -193,40 +210,46 @@ class MoEPruner(OptimumQuantizer):
 
         With `allocation="uniform"` or explicit counts in the config there is nothing to search.
         """
+        self._check_whole()
         if self.order is None:
             raise ValueError("No pruning order yet: call calibrate() and rank() first.")
+        self.scores, self.history = {}, []
         if self.config.is_explicit:
-            self.allocation = explicit_counts(self.config, self.layers)
+            self.allocation = explicit_counts(self.config.allocation, self.layers)
         elif self.config.allocation == "uniform":
             self.allocation = list(self.space.uniform())
         else:
             data = self._inputs.get("search", search_data)
             search, holdout = (list(self._inputs.batches(part)) for part in self._inputs.holdout_split(data))
-            key = self._fingerprint(data.fingerprint, self.order, self.config.to_dict())
-            found = AllocationSearch(self.model, self.layers, self.order, self.config).run(
-                self.space, search, holdout, self._state, key
+            key = self._fingerprint(
+                data.fingerprint, self.order, [getattr(self.config, name) for name in _SCORE_OPTIONS]
+            )
+            found = search_allocation(
+                self.model, self.layers, self.order, self.space, self.config, search, holdout, self._state, key
             )
             self.allocation, self.scores, self.history = found.allocation, found.scores, found.history
         return self.allocation
 
-    def apply(self, allocation: Sequence[int] | None = None) -> PreTrainedModel:
+    def apply(self, allocation: Sequence[int] | Mapping[int, int] | None = None) -> PreTrainedModel:
         """Remove the experts from the model, in place.
 
         Args:
-            allocation: Experts to remove from each sparse layer; by default the one that `search` found.
+            allocation: Experts to remove from each sparse layer, as a list or as a dict from decoder layer to count;
+                by default what `search` found.
 
         Raises:
             ValueError: A wrong allocation, no order yet, or a model that has been pruned already.
         """
-        if self.result is not None:
-            raise ValueError("This model is pruned already; make a new MoEPruner to prune it once more.")
+        self._check_whole()
         if allocation is not None:
-            self.allocation = list(replace(self.space, budget=sum(allocation)).check(allocation))
+            self._take(allocation)
         if self.order is None or self.allocation is None:
             raise ValueError("Nothing to apply yet: call calibrate(), rank() and search() first.")
-        self.result = record_run(self, self._inputs.prepared)
+        result = record_run(self, self._inputs.prepared)
+        self._is_whole = False
         remove_experts(self.model, self.layers, self.structure, self.kept_experts)
-        self.result.parameters["after"], self.result.size_in_bytes["after"] = model_size(self.model)
+        result.parameters["after"], result.size_in_bytes["after"] = model_size(self.model)
+        self.result = result
         return self.model
 
     def save_pretrained(self, save_directory: str | Path, **save_kwargs: Any) -> None:
@@ -236,9 +259,9 @@ class MoEPruner(OptimumQuantizer):
             save_directory: A new or empty folder, or one with an earlier result, which is replaced.
             **save_kwargs: Go to the model's `save_pretrained`, such as `max_shard_size`.
         """
-        write_checkpoint(
-            save_directory, self.model, self.tokenizer, self.config, self._applied_result(), **save_kwargs
-        )
+        result = self._applied_result()
+        check_output_folder(save_directory)
+        write_checkpoint(save_directory, self.model, self.tokenizer, self.config, result, **save_kwargs)
 
     def push_to_hub(
         self,
@@ -273,16 +296,39 @@ class MoEPruner(OptimumQuantizer):
 
     def _prepare(self, calibration_data: Any, search_data: Any) -> None:
         """Bring up everything that can be wrong with the data or the model before the long work starts."""
-        needed = {"calibration": calibration_data}
+        self._inputs.check_model(self._inputs.get("calibration", calibration_data))
         if self.config.allocation == "evolution":
-            needed["search"] = search_data
-        for kind, given in needed.items():
-            self._inputs.check_model(self._inputs.get(kind, given))
+            self._inputs.check_model(self._inputs.get("search", search_data))
+            self._inputs.check_scored()
+
+    def _take(self, allocation: Sequence[int] | Mapping[int, int]) -> None:
+        """Set an allocation of the user's own; scores and history of another one are not its own."""
+        counts = explicit_counts(allocation, self.layers)
+        counts = list(replace(self.space, budget=sum(counts)).check(counts))
+        if counts != self.allocation:
+            self.allocation, self.scores, self.history = counts, {}, []
+            self.config = EvoESAPConfig(**self.config.to_dict() | {"allocation": counts, "sparsity": None})
+
+    def _check_whole(self) -> None:
+        """Every stage needs the unpruned model, all of it."""
+        if not self._is_whole:
+            raise ValueError("This model is pruned already; make a new MoEPruner to prune it once more.")
+        absent = [layer.index for layer in self.layers if any(tensor.value.is_meta for tensor in layer.tensors)]
+        if absent:
+            raise ValueError(
+                f"The experts of the layers {absent} are not in memory: device_map keeps them on the CPU or the disk. "
+                "Load the model on devices that hold all of it (more GPUs, or the CPU alone)."
+            )
 
     def _fingerprint(self, *parts: Any) -> str:
-        """Tells runs apart. The model goes in by its config and router weights: hashing every expert takes minutes."""
-        routers = [tensor.value.double().sum().item() for layer in self.layers for tensor in layer.router_tensors]
-        return fingerprint(self.model.config.to_dict(), routers, package_versions(), *parts)
+        """Tells runs apart; hashing every weight takes minutes, so of each tensor one expert stands for all."""
+        samples = [
+            tensor.value.select(tensor.axis.axis, 0).double().sum().item()
+            for layer in self.layers
+            for tensor in layer.tensors
+        ]
+        device = [str(self.model.dtype), self.model.device.type]
+        return fingerprint(self.model.config.to_dict(), samples, device, package_versions(), *parts)
 
     def _applied_result(self) -> PruningResult:
         if self.result is None:

@@ -39,6 +39,10 @@ class SearchState:
         self._folder = Path(output) / STATE_FOLDER
         self._resume = resume
 
+    def create(self) -> None:
+        """Make the folder, so that one that cannot be written is found before the work and not after it."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+
     def load_statistics(self, key: str) -> ExpertStatistics | None:
         """Statistics that were saved under `key`, if any."""
         path = self._folder / "statistics.safetensors"
@@ -49,7 +53,6 @@ class SearchState:
 
     def save_statistics(self, key: str, statistics: ExpertStatistics) -> None:
         """Keep statistics."""
-        self._folder.mkdir(parents=True, exist_ok=True)
         partial = self._folder / "statistics.partial"
         statistics.save(partial)
         os.replace(partial, self._folder / "statistics.safetensors")
@@ -85,7 +88,6 @@ class SearchState:
 
     def _write(self, name: str, value: dict[str, Any]) -> None:
         # Written aside and moved into place, so that a kill never leaves half a file.
-        self._folder.mkdir(parents=True, exist_ok=True)
         partial = self._folder / f"{name}.partial"
         partial.write_text(json.dumps(value), encoding="utf-8")
         os.replace(partial, self._folder / f"{name}.json")

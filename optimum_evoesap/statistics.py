@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 
 @dataclass
@@ -56,10 +57,8 @@ class ExpertStatistics:
     @classmethod
     def load(cls, path: str | Path) -> ExpertStatistics:
         """Read what [`~ExpertStatistics.save`] wrote."""
-        from safetensors import safe_open
-
-        tensors = load_file(path)
         with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
             num_tokens = int(file.metadata()["num_tokens"])
         indices = sorted({int(name.split(".")[0]) for name in tensors})
         names = [item.name for item in fields(LayerStatistics)]

@@ -8,7 +8,8 @@ is wrong for routers with a selection bias, groups or softmax before top-k, and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -28,48 +29,48 @@ class VirtualSlice:
     def __init__(self, layers: Sequence[MoELayer], kept_experts: Mapping[int, Sequence[int]]):
         self._layers = [layer for layer in layers if layer.index in kept_experts]
         self._kept = {index: list(kept) for index, kept in kept_experts.items()}
-        self._undo: list[Any] = []
+        self._undo = ExitStack()
 
     def __enter__(self) -> VirtualSlice:
-        try:
+        with ExitStack() as undo:
             for layer in self._layers:
-                self._slice(layer, self._kept[layer.index])
-        except BaseException:
-            self._restore()
-            raise
+                self._slice(layer, self._kept[layer.index], undo)
+            self._undo = undo.pop_all()
         return self
 
     def __exit__(self, *exception) -> None:
-        self._restore()
+        self._undo.close()
 
-    def _slice(self, layer: MoELayer, kept: list[int]) -> None:
+    def _slice(self, layer: MoELayer, kept: list[int], undo: ExitStack) -> None:
+        # Each way back is noted before the step itself, so that an interrupt between the two does no harm.
         for tensor in layer.router_tensors:
-            old = tensor.value
+            undo.callback(tensor.replace, tensor.value)
             tensor.replace(tensor.selected(kept))
-            self._undo.append(lambda tensor=tensor, old=old: tensor.replace(old))
         for count in layer.router_counts:
-            old_count = layer.num_experts
+            undo.callback(count.set_experts, layer.num_experts)
             count.set_experts(len(kept))
-            self._undo.append(lambda count=count, old_count=old_count: count.set_experts(old_count))
         extra = max((tensor.axis.extra for tensor in layer.router_tensors), default=0)
         original = kept + list(range(layer.num_experts, layer.num_experts + extra))
-        handle = layer.experts.register_forward_pre_hook(_map_back(original), with_kwargs=True)
-        self._undo.append(handle.remove)
-
-    def _restore(self) -> None:
-        while self._undo:
-            self._undo.pop()()
+        undo.enter_context(_hook(layer.experts, _map_back(original)))
 
 
-def _map_back(original: list[int]):
+@contextmanager
+def _hook(module: nn.Module, hook: Callable[..., Any]) -> Iterator[None]:
+    handle = module.register_forward_pre_hook(hook, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _map_back(original: list[int]) -> Callable[..., Any]:
     tables: dict[torch.device, torch.Tensor] = {}
 
     def hook(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        call = ExpertsCall(list(args), dict(kwargs))
+        call = ExpertsCall(args, kwargs)
         indices = call.indices
         if indices.device not in tables:
-            tables[indices.device] = torch.tensor(original, device=indices.device)
-        call.indices = tables[indices.device][indices].to(indices.dtype)
-        return tuple(call.args), call.kwargs
+            tables[indices.device] = torch.tensor(original, device=indices.device, dtype=indices.dtype)
+        return call.replace(tables[indices.device][indices])
 
     return hook

@@ -76,6 +76,15 @@ def test_round_trip(options, tmp_path):
         ({"min_experts": 0}, "min_experts"),
         ({"scored_tokens": "some"}, "scored_tokens"),
         ({"search_dataset": ""}, "search_dataset"),
+        ({"generations": 0}, "generations"),
+        ({"allocation": None}, "allocation"),
+        ({"allocation": 5}, "allocation"),
+        ({"allocation": {"first": 1}}, "allocation"),
+        ({"min_experts": True}, "min_experts"),
+        ({"packing": "no"}, "packing"),
+        ({"columns": "text"}, "columns"),
+        ({"data_config": 3}, "data_config"),
+        ({"sparsity": 0.5, "allocation": [1, 2]}, "sparsity"),
     ],
 )
 def test_wrong_values_name_field_and_value(options, name):

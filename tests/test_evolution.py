@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimum_evoesap.allocation import AllocationSpace
-from optimum_evoesap.evolution import EvolutionOptions, evolve
+from optimum_evoesap.evolution import evolve
+from optimum_evoesap.options import EvoESAPOptions
 
 
 @st.composite
@@ -35,8 +36,6 @@ def is_inside(allocation, space):
 @settings(max_examples=150, deadline=None)
 @given(spaces(), st.integers(0, 10**6))
 def test_every_way_to_make_an_allocation_stays_inside(space, seed):
-    if space.budget > sum(space.max_removed):
-        return
     generator = random.Random(seed)
     candidates = [space.uniform(), *space.shapes(), *(space.random(generator) for _ in range(5))]
     for candidate in list(candidates):
@@ -47,11 +46,9 @@ def test_every_way_to_make_an_allocation_stays_inside(space, seed):
 
 
 @settings(max_examples=40, deadline=None)
-@given(spaces(), st.integers(0, 10**6), st.integers(2, 12), st.integers(0, 5))
+@given(spaces(), st.integers(0, 10**6), st.integers(2, 12), st.integers(1, 5))
 def test_evolution_holds_the_budget_and_repeats_itself(space, seed, population_size, generations):
-    if space.budget > sum(space.max_removed):
-        return
-    options = EvolutionOptions(population_size, num_elites=1, generations=generations, seed=seed)
+    options = EvoESAPOptions(population_size=population_size, num_elites=1, generations=generations, seed=seed)
     tried = []
 
     def evaluate(allocation):
@@ -75,7 +72,7 @@ def test_evolution_finds_a_known_optimum():
     result = evolve(
         lambda allocation: -sum(abs(a - b) for a, b in zip(allocation, target)),
         space,
-        EvolutionOptions(generations=50),
+        EvoESAPOptions(generations=50),
         progress=False,
     )
     assert result.scores[result.best] >= -4 > result.scores[result.uniform]
@@ -84,7 +81,7 @@ def test_evolution_finds_a_known_optimum():
 def test_number_of_candidates_is_the_papers():
     space = AllocationSpace.from_sparsity(0.25, [64] * 16, [8] * 16)
     calls = []
-    evolve(lambda a: calls.append(a) or random.Random(str(a)).random(), space, EvolutionOptions(), progress=False)
+    evolve(lambda a: calls.append(a) or random.Random(str(a)).random(), space, EvoESAPOptions(), progress=False)
     assert len(calls) == 32 + 49 * 28  # the 1404 candidates that the published search scores
 
 
@@ -94,7 +91,7 @@ def test_a_resumed_run_is_an_unbroken_run():
     def score(allocation):
         return random.Random(str(allocation)).random()
 
-    options = EvolutionOptions(population_size=8, num_elites=2, generations=12, seed=7)
+    options = EvoESAPOptions(population_size=8, num_elites=2, generations=12, seed=7)
     unbroken = evolve(score, space, options, progress=False)
     saved = {}
 
@@ -118,7 +115,7 @@ def test_different_seeds_search_differently():
     space = AllocationSpace.from_sparsity(0.5, [16] * 6, [2] * 6)
     tried = []
     for seed in (1, 2):
-        result = evolve(lambda a: a[0], space, EvolutionOptions(generations=2, seed=seed), progress=False)
+        result = evolve(lambda a: a[0], space, EvoESAPOptions(generations=2, seed=seed), progress=False)
         tried.append(set(result.scores))
     assert tried[0] != tried[1]
 
@@ -133,6 +130,9 @@ def test_impossible_sparsities_say_what_is_possible():
         AllocationSpace.from_sparsity(0.9, [8, 8], [2, 2])
     with pytest.raises(ValueError, match="at most 0.75"):
         AllocationSpace.from_sparsity(0.01, [8, 8], [2, 2])
+    with pytest.raises(ValueError, match="at least 0.125"):
+        AllocationSpace.from_sparsity(0.0625, [8, 8], [2, 2])  # half an expert rounds to none
+    assert AllocationSpace.from_sparsity(0.125, [8, 8], [2, 2]).budget == 2
     assert AllocationSpace.from_sparsity(0.75, [8, 8], [2, 2]).uniform() == (6, 6)
 
 

@@ -16,6 +16,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from optimum_evoesap import EvoESAPConfig, MoEPruner, PruningResult
+from optimum_evoesap.fitness.scorer import FitnessScorer
 from optimum_evoesap.virtual_slice import VirtualSlice
 
 from .model_matrix import MODEL_TYPES, make_model, random_tokens
@@ -44,7 +45,10 @@ def logits(model):
 
 
 def make_pruner(model_type="olmoe", **options):
-    return MoEPruner(make_model(model_type), EvoESAPConfig(**(SMALL | options)))
+    options = SMALL | options
+    if not isinstance(options.get("allocation", ""), str):
+        del options["sparsity"]  # it follows from the counts
+    return MoEPruner(make_model(model_type), EvoESAPConfig(**options))
 
 
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
@@ -103,15 +107,74 @@ def test_stages_one_at_a_time():
         pruner.apply()
 
 
-def test_apply_takes_an_allocation_of_its_own():
+@pytest.mark.parametrize("given", [[6, 0, 1], {0: 6, 2: 1}])
+def test_apply_takes_an_allocation_of_its_own(given, tmp_path):
     pruner = make_pruner()
     pruner.calibrate(rows())
     pruner.rank()
+    pruner.search(rows(seed=1))
     with pytest.raises(ValueError, match="between 0 and 6"):
         pruner.apply([7, 0, 0])
-    pruner.apply([6, 0, 1])
+    with pytest.raises(ValueError, match="removes nothing"):
+        pruner.apply([0, 0, 0])
+    with pytest.raises(ValueError, match=r"layers \[7\]"):
+        pruner.apply({7: 1})
+    pruner.apply(given)
     assert [layer.num_experts for layer in pruner.layers] == [2, 8, 7]
-    assert pruner.result.budget == 7 and pruner.result.fitness is None and pruner.result.beats_uniform is None
+    assert pruner.result.budget == 7
+    # The scores of the allocation that was searched are not those of this one.
+    assert pruner.result.fitness is None and pruner.result.beats_uniform is None and not pruner.result.history
+    pruner.save_pretrained(tmp_path)
+    assert EvoESAPConfig.from_pretrained(tmp_path).allocation == [6, 0, 1]
+
+
+def test_a_pruned_model_is_not_pruned_by_the_same_pruner_again(tmp_path):
+    pruner = make_pruner(allocation=[1, 2, 3])
+    pruner.prune(tmp_path / "out", rows())
+    for stage in (pruner.calibrate, pruner.search, pruner.apply, lambda: pruner.prune(tmp_path / "again")):
+        with pytest.raises(ValueError, match="pruned already"):
+            stage()
+    assert not (tmp_path / "again").exists() and not (tmp_path / "out" / ".evoesap").exists()
+
+
+def test_a_failure_in_surgery_does_not_pass_for_a_result(monkeypatch, tmp_path):
+    pruner = make_pruner()
+    pruner.calibrate(rows())
+    pruner.rank()
+    monkeypatch.setattr("optimum_evoesap.pruner.remove_experts", lambda *_: (_ for _ in ()).throw(MemoryError))
+    with pytest.raises(MemoryError):
+        pruner.apply([1, 2, 3])
+    with pytest.raises(ValueError, match="not pruned yet"):
+        pruner.save_pretrained(tmp_path / "out")
+
+
+def test_more_generations_go_on_from_the_scores_of_fewer(tmp_path, monkeypatch):
+    class Stop(Exception):
+        pass
+
+    first = make_pruner()
+    first.apply = lambda: (_ for _ in ()).throw(Stop)
+    with pytest.raises(Stop):
+        first.prune(tmp_path / "out", rows(), rows(seed=1))
+    calls = []
+    score = FitnessScorer.score
+    monkeypatch.setattr(FitnessScorer, "score", lambda self: calls.append(self) or score(self))
+    longer = make_pruner(generations=4)
+    longer.prune(tmp_path / "out", rows(), rows(seed=1))
+    assert len(calls) == longer.history[-1]["candidates"] - first.history[-1]["candidates"] + 2
+    assert longer.history[:3] == first.history
+
+
+def test_a_model_in_training_mode_is_calibrated_in_evaluation_mode():
+    model = make_model("olmoe")
+    model.config.attention_dropout = 0.5
+    for layer in model.model.layers:
+        layer.self_attn.attention_dropout = 0.5
+    results = []
+    for mode in (True, False):
+        pruner = MoEPruner(model.train(mode), EvoESAPConfig(**SMALL))
+        results.append(pruner.calibrate(rows()).layers[0].weighted_norm_sum)
+    assert torch.equal(*results)
 
 
 @pytest.mark.parametrize("given", [[5, 1, 0], {0: 5, 1: 1}])
@@ -157,26 +220,22 @@ RUN = """
 import sys
 from pathlib import Path
 from tests.test_pruner import make_pruner, rows
-import optimum_evoesap.search as search
-slow = len(sys.argv) > 2
-if slow:
-    import time
-    score = search.AllocationSearch._score
-    search.AllocationSearch._score = lambda *a: (time.sleep(0.05), score(*a))[1]
+from optimum_evoesap.fitness.scorer import FitnessScorer
+import time
+score = FitnessScorer.score
+FitnessScorer.score = lambda self: (time.sleep(0.05), score(self))[1]
 make_pruner(generations=12, population_size=8).prune(Path(sys.argv[1]), rows(), rows(seed=1))
 """
 
 
-def test_a_killed_run_goes_on_to_the_same_result(tmp_path):
+def test_a_killed_run_goes_on_to_the_same_result(tmp_path, monkeypatch):
     unbroken = make_pruner(generations=12, population_size=8)
     unbroken.prune(tmp_path / "unbroken", rows(), rows(seed=1))
 
     folder = tmp_path / "killed"
     state = folder / ".evoesap" / "search.json"
     environment = dict(os.environ, PYTHONPATH=str(Path(__file__).parents[1]))
-    process = subprocess.Popen(
-        [sys.executable, "-c", RUN, str(folder), "slow"], env=environment, stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen([sys.executable, "-c", RUN, str(folder)], env=environment, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not state.is_file() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -187,22 +246,18 @@ def test_a_killed_run_goes_on_to_the_same_result(tmp_path):
     assert not (folder / "config.json").exists(), "nothing half written"
 
     resumed = make_pruner(generations=12, population_size=8)
-    scored = []
-    import optimum_evoesap.search as search
-
-    original = search.AllocationSearch._score
-    try:
-        search.AllocationSearch._score = lambda self, scorer, a: scored.append(a) or original(self, scorer, a)
-        resumed.prune(folder, rows(), rows(seed=1))
-    finally:
-        search.AllocationSearch._score = original
+    calls = []
+    score = FitnessScorer.score
+    monkeypatch.setattr(FitnessScorer, "score", lambda self: calls.append(self) or score(self))
+    resumed.prune(folder, rows(), rows(seed=1))
     assert resumed.result == unbroken.result
-    assert not {tuple(a) for a, _ in saved} & set(scored[:-2]), "saved candidates are not scored again"
+    # All candidates but the saved ones, and two on held-out data.
+    assert len(calls) == unbroken.history[-1]["candidates"] - len(saved) + 2, "saved candidates are not scored again"
     assert not (folder / ".evoesap").exists()
     assert torch.equal(logits(resumed.model), logits(unbroken.model))
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"criterion": "ean"}, {"sparsity": 0.25}])
+@pytest.mark.parametrize("change", [{"seed": 1}, {"criterion": "ean"}, {"fitness": "kl"}])
 def test_the_state_of_another_run_is_not_used(change, tmp_path, caplog):
     class Stop(Exception):
         pass
@@ -308,13 +363,69 @@ def test_an_output_folder_that_holds_something_else(tmp_path):
         pruner.prune(tmp_path / "file", rows(), rows())
 
 
-def test_an_earlier_result_is_replaced_whole(tmp_path):
+def test_an_earlier_result_is_replaced_and_the_users_files_stay(tmp_path):
     make_pruner(allocation=[6, 6, 0]).prune(tmp_path / "out", rows())
     (tmp_path / "out" / "model-00007-of-00009.safetensors").write_text("a shard of an older checkpoint")
+    (tmp_path / "out" / "eval_results.json").write_text("{}")
     pruner = make_pruner(allocation=[0, 0, 6])
     pruner.prune(tmp_path / "out", rows())
     assert not (tmp_path / "out" / "model-00007-of-00009.safetensors").exists()
+    assert (tmp_path / "out" / "eval_results.json").exists()
     assert PruningResult.load(tmp_path / "out").allocation == [0, 0, 6]
+    assert torch.equal(logits(pruner.model), logits(AutoModelForCausalLM.from_pretrained(tmp_path / "out")))
+
+
+def test_an_output_folder_behind_a_link_and_a_log_written_into_it(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    pruner = make_pruner(allocation=[1, 2, 3])
+    calibrate = pruner.calibrate
+    pruner.calibrate = lambda: (tmp_path / "out" / "train.log").write_text("started") and calibrate()
+    pruner.prune(tmp_path / "out", rows())
+    assert (tmp_path / "out").is_symlink() and (tmp_path / "disk" / "config.json").is_file()
+    assert (tmp_path / "disk" / "train.log").is_file()
+
+
+def test_an_output_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("x")
+    pruner = make_pruner()
+    pruner.calibrate = lambda *_: pytest.fail("the long work must not start")
+    with pytest.raises(OSError):
+        pruner.prune(tmp_path / "file" / "out", rows(), rows())
+
+
+def test_holdout_windows_without_a_scored_token(tmp_path):
+    unscored = [
+        {"input_ids": row["input_ids"], "labels": row["input_ids"] if i < 4 else torch.full((16,), -100)}
+        for i, row in enumerate(rows(5))
+    ]
+    refuses(make_pruner(), "held-out windows hold no scored token", tmp_path, search=unscored)
+
+
+def test_too_few_windows_to_hold_some_out_are_said(caplog):
+    pruner = make_pruner()
+    pruner.prune(None, rows(), rows(2))
+    assert pruner.result.beats_uniform is None
+    assert any("too few to hold some out" in record.message for record in caplog.records)
+
+
+def test_search_data_without_a_search_are_refused(tmp_path):
+    refuses(make_pruner(allocation="uniform"), "leave search_data out", tmp_path)
+
+
+def test_offloaded_and_foreign_tensors_are_refused():
+    pruner = make_pruner()
+    pruner.layers[1].expert_tensors[0].replace(torch.empty(8, 48, 32, device="meta"))
+    with pytest.raises(ValueError, match=r"layers \[1\] are not in memory"):
+        pruner.calibrate(rows())
+    model = make_model("olmoe")
+    model.model.layers[0].mlp.experts.register_buffer("gate_up_proj_scale_inv", torch.ones(8, 1, 1))
+    with pytest.raises(ValueError, match="gate_up_proj_scale_inv"):
+        MoEPruner(model)
+    model = make_model("olmoe")
+    model.hf_quantizer = object()
+    with pytest.raises(ValueError, match="quantized weights"):
+        MoEPruner(model)
 
 
 def test_push_without_a_name_is_refused():

@@ -111,7 +111,7 @@ def test_pipeline_in_a_fresh_process(pruned):
 def test_push_to_hub_and_load_back(pruned, tmp_path):
     """prune, push and load with the real client against a local server, each in a process of its own."""
     folder, pruner = pruned
-    config = make_config(allocation=pruner.allocation, calibration_samples=24)
+    config = make_config(allocation=pruner.allocation, sparsity=None)
     config.save_pretrained(tmp_path)
     push = """
 import sys

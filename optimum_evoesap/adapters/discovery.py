@@ -29,11 +29,23 @@ def model_structure(model: PreTrainedModel) -> Structure:
             f"Pruning needs a transformers PreTrainedModel, not {type(model).__name__}; "
             "unwrap the model first (for PEFT: model.merge_and_unload())."
         )
+    if getattr(model, "hf_quantizer", None) is not None:
+        raise ValueError(
+            f"{type(model).__name__} is loaded with quantized weights, whose scales cannot be sliced with their "
+            "experts. Load it without quantization (dequantize=True in its quantization config), prune, then quantize."
+        )
     structure = discover_structure(type(model), model.config)
     if structure is None:
         raise ValueError(
             f"{type(model).__name__} (model type {model.config.model_type!r}) has no routed experts to remove: "
             "building it with another expert count changes no router. Only Mixture-of-Experts models can be pruned."
+        )
+    known = {name for name, _ in named_tensors(structure.model, remove_duplicate=False)}
+    foreign = [name for name, _ in named_tensors(model) if name not in known]
+    if foreign:
+        raise ValueError(
+            f"{type(model).__name__} holds tensors that its class does not make ({', '.join(foreign[:3])}, ...): "
+            "adapters or quantization. Merge or remove them first (for PEFT: model.merge_and_unload())."
         )
     return structure
 
@@ -119,7 +131,7 @@ def _probe_top_k(model: PreTrainedModel, experts_paths: dict[str, str]) -> dict[
 
     def idle_experts(layer: str):
         def forward(*args, **kwargs):
-            call = ExpertsCall(list(args), kwargs)
+            call = ExpertsCall(args, kwargs)
             found[layer] = call.indices.shape[-1]
             return torch.zeros_like(call.hidden)
 

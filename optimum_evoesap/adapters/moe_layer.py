@@ -51,11 +51,6 @@ class CountAttribute:
     owner: nn.Module
     count: ExpertCount
 
-    @property
-    def value(self) -> int:
-        """The integer as it stands now."""
-        return getattr(self.owner, self.count.attribute)
-
     def set_experts(self, num_experts: int) -> None:
         """Make it say that there are `num_experts` experts."""
         setattr(self.owner, self.count.attribute, self.count.rows * num_experts + self.count.extra)
@@ -118,16 +113,16 @@ class ExpertsCall:
     The expert indices are the integer tensor, the gate weights the floating one of the same shape.
     """
 
-    args: list[Any]
+    args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
     def __post_init__(self):
         places = list(self._places())
-        self.indices_place = next(p for p, v in places if not v.is_floating_point() and v.dtype != torch.bool)
+        self._indices_place = next(p for p, v in places if not v.is_floating_point() and v.dtype != torch.bool)
         shape = self.indices.shape
         floating = [(p, v) for p, v in places if v.is_floating_point()]
-        self.weights_place = next(p for p, v in floating if v.shape == shape and p != floating[0][0])
-        self.hidden_place = floating[0][0]
+        self._weights_place = next(p for p, v in floating if v.shape == shape and p != floating[0][0])
+        self._hidden_place = floating[0][0]
 
     def _places(self) -> Iterator[tuple[int | str, torch.Tensor]]:
         yield from ((i, v) for i, v in enumerate(self.args) if isinstance(v, torch.Tensor))
@@ -136,35 +131,35 @@ class ExpertsCall:
     def _get(self, place: int | str) -> torch.Tensor:
         return self.args[place] if isinstance(place, int) else self.kwargs[place]
 
-    def _set(self, place: int | str, value: torch.Tensor) -> None:
-        if isinstance(place, int):
-            self.args[place] = value
-        else:
-            self.kwargs[place] = value
-
     @property
     def hidden(self) -> torch.Tensor:
         """Hidden states, shape (tokens, hidden size)."""
-        return self._get(self.hidden_place)
-
-    @hidden.setter
-    def hidden(self, value: torch.Tensor) -> None:
-        self._set(self.hidden_place, value)
+        return self._get(self._hidden_place)
 
     @property
     def indices(self) -> torch.Tensor:
         """Expert of each route, shape (tokens, top-k)."""
-        return self._get(self.indices_place)
-
-    @indices.setter
-    def indices(self, value: torch.Tensor) -> None:
-        self._set(self.indices_place, value)
+        return self._get(self._indices_place)
 
     @property
     def weights(self) -> torch.Tensor:
         """Gate weight of each route, shape (tokens, top-k)."""
-        return self._get(self.weights_place)
+        return self._get(self._weights_place)
 
-    @weights.setter
-    def weights(self, value: torch.Tensor) -> None:
-        self._set(self.weights_place, value)
+    def replace(
+        self,
+        indices: torch.Tensor,
+        hidden: torch.Tensor | None = None,
+        weights: torch.Tensor | None = None,
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of the same call with other tensors in their places."""
+        args, kwargs = list(self.args), dict(self.kwargs)
+        places = (self._indices_place, self._hidden_place, self._weights_place)
+        for place, value in zip(places, (indices, hidden, weights)):
+            if value is None:
+                continue
+            if isinstance(place, int):
+                args[place] = value
+            else:
+                kwargs[place] = value
+        return tuple(args), kwargs

@@ -148,7 +148,7 @@ def _affine(values: list[Any], count: int) -> tuple[int, int] | None:
     return rows, values[0] - rows * count
 
 
-def named_tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Parameters and buffers by name; a tensor shared by two modules comes once."""
-    yield from model.named_parameters()
-    yield from model.named_buffers()
+def named_tensors(model: nn.Module, remove_duplicate: bool = True) -> Iterator[tuple[str, torch.Tensor]]:
+    """Parameters and buffers by name; a tensor shared by two modules comes once, or under each of its names."""
+    yield from model.named_parameters(remove_duplicate=remove_duplicate)
+    yield from model.named_buffers(remove_duplicate=remove_duplicate)

@@ -137,13 +137,7 @@ def make_config(args: Namespace) -> EvoESAPConfig:
     options = given_options(args)
     if hasattr(args, "config"):
         options = _read_config(args.config, getattr(args, "token", None)) | options
-    config = EvoESAPConfig(**options)
-    if config.is_explicit and "sparsity" in given_options(args):
-        raise ValueError(
-            f"--sparsity {args.sparsity} has no effect next to the removed counts of allocation={config.allocation}, "
-            "from which the sparsity follows; leave one of them out."
-        )
-    return config
+    return EvoESAPConfig(**options)
 
 
 def _read_config(path: str, token: str | None) -> dict[str, Any]:

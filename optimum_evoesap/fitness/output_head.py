@@ -11,6 +11,10 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 
+# Tokens that the model is tried on: enough to tell forms apart, few enough for any vocabulary.
+_PROBE_LENGTH = 32
+
+
 @dataclass
 class OutputHead:
     """The output layer of a language model, with the scale or soft cap that some architectures add.
@@ -34,7 +38,7 @@ class OutputHead:
 
 @torch.no_grad()
 def find_output_head(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> OutputHead:
-    """Find how `model` makes logits, and prove it on `inputs`.
+    """Find how `model` makes logits, and prove it on the first tokens of `inputs`.
 
     Raises:
         ValueError: The logits are NaN or infinite, or no known form gives them.
@@ -44,8 +48,9 @@ def find_output_head(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) ->
         raise ValueError(
             f"{type(model).__name__} has no output layer: load it as a model for causal language modelling."
         )
-    hidden = model.base_model(**inputs, use_cache=False)[0][:, -8:]
-    logits = model(**inputs, use_cache=False).logits[:, -8:].float()
+    inputs = {name: value[:1, :_PROBE_LENGTH] for name, value in inputs.items()}
+    hidden = model.base_model(**inputs, use_cache=False)[0]
+    logits = model(**inputs, use_cache=False).logits.float()
     if not torch.isfinite(logits).all():
         raise ValueError(
             f"{type(model).__name__} gives NaN or infinite logits on the data. Check the weights, or load the model "
@@ -53,7 +58,7 @@ def find_output_head(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) ->
         )
     # The nearest of all: a high soft cap hardly shows on small logits, so the first form that is close could be wrong.
     forms = list(_known_forms(linear, model.config.get_text_config(decoder=True)))
-    errors = [float((head(hidden).float() - logits).abs().max()) for head in forms]
+    errors = [float((head(hidden).float().to(logits.device) - logits).abs().max()) for head in forms]
     nearest = min(range(len(forms)), key=errors.__getitem__)
     if errors[nearest] <= 1e-2 * float(logits.abs().max()):
         return forms[nearest]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -12,8 +13,9 @@ from .output_head import find_output_head
 from .registry import FITNESSES, ScoredBlock
 
 
-# Bytes of float32 logits held at once, teacher and candidate together.
-_BLOCK_BYTES = 256 * 2**20
+# Bytes of logits and what a fitness makes of them that are held at once: up to 24 a logit, teacher and candidate.
+_BLOCK_BYTES = 768 * 2**20
+_BYTES_PER_LOGIT = 24
 
 
 @dataclass
@@ -21,7 +23,7 @@ class _TeacherBatch:
     """One batch of inputs, where it is scored, and what the teacher says there."""
 
     inputs: dict[str, torch.Tensor]
-    scored: torch.Tensor  # (batch, tokens), true where position t predicts a scored token t + 1
+    scored: torch.Tensor  # (positions,), indices into (batch x tokens): position t predicts a scored token t + 1
     targets: torch.Tensor  # (positions,)
     draws: torch.Tensor  # (positions,)
     hidden: torch.Tensor  # (positions, hidden size)
@@ -47,10 +49,10 @@ class FitnessScorer:
     def __init__(
         self, model: PreTrainedModel, batches: list[dict[str, torch.Tensor]], fitness: str = "esap", seed: int = 42
     ):
-        self._model = model.eval()
-        self._fitness = FITNESSES[fitness]
+        self._model = model
+        self._name = fitness
         self._generator = torch.Generator().manual_seed(seed)
-        first = {name: value[:1] for name, value in batches[0].items() if name != "labels"}
+        first = {name: value for name, value in batches[0].items() if name != "labels"}
         self._head = find_output_head(model, first)
         self._teacher = [self._teach(batch) for batch in batches]
         self.num_positions = sum(batch.targets.numel() for batch in self._teacher)
@@ -60,9 +62,9 @@ class FitnessScorer:
     @torch.no_grad()
     def score(self) -> float:
         """Mean fitness over all scored positions of the model as it stands now; higher is better."""
-        total = 0.0
+        totals = []
         for batch in self._teacher:
-            student = self._hidden(batch.inputs)[batch.scored]
+            student = self._hidden(batch.inputs, batch.scored)
             for part in self._parts(batch.targets.numel()):
                 block = ScoredBlock(
                     self._head(batch.hidden[part]),
@@ -71,29 +73,47 @@ class FitnessScorer:
                     batch.draws[part],
                     batch.log_sum_exp[part],
                 )
-                total += self._fitness(block).double().sum().item()
-        return total / self.num_positions
+                totals.append(self._fitness_of(block).double().sum())
+        score = torch.stack([total.to(totals[0].device) for total in totals]).sum().item() / self.num_positions
+        if not math.isfinite(score):
+            raise ValueError(
+                f"The fitness {self._name!r} of a candidate is {score}. Load the model in another dtype (bfloat16 or "
+                "float32 in place of float16), or choose another fitness."
+            )
+        return score
+
+    def _fitness_of(self, block: ScoredBlock) -> torch.Tensor:
+        values = FITNESSES[self._name](block)
+        if values.shape != block.targets.shape:
+            raise ValueError(
+                f"The fitness {self._name!r} must give one value a position, shape {tuple(block.targets.shape)}; it "
+                f"gave {tuple(values.shape)}."
+            )
+        return values
 
     @torch.no_grad()
     def _teach(self, batch: dict[str, torch.Tensor]) -> _TeacherBatch:
         inputs = {name: value for name, value in batch.items() if name != "labels"}
         labels = batch["labels"]
         # Position t is scored when token t + 1 is; the last position predicts nothing that is known.
-        scored = torch.zeros_like(labels, dtype=torch.bool)
-        scored[:, :-1] = labels[:, 1:] != -100
-        targets = labels[:, 1:][scored[:, :-1]]
-        hidden = self._hidden(inputs)[scored]
-        sums = [self._head(hidden[part]).float().logsumexp(-1) for part in self._parts(targets.numel())]
-        log_sum_exp = torch.cat(sums) if sums else hidden.new_zeros(0, dtype=torch.float32)
+        mask = torch.zeros_like(labels, dtype=torch.bool)
+        mask[:, :-1] = labels[:, 1:] != -100
+        scored = mask.flatten().nonzero()[:, 0]
+        hidden = self._hidden(inputs, scored)
+        sums = [self._head(hidden[part]).float().logsumexp(-1) for part in self._parts(scored.numel())]
+        log_sum_exp = torch.cat(sums) if sums else torch.zeros(0)
         if not torch.isfinite(log_sum_exp).all():
             raise ValueError("The unpruned model gives NaN or infinite logits on the search data; check its weights.")
-        draws = torch.rand(targets.numel(), generator=self._generator).to(targets.device)
-        return _TeacherBatch(inputs, scored, targets, draws, hidden, log_sum_exp)
+        # Where the model is spread over devices, targets and draws go to that of the output layer.
+        targets = labels.flatten()[scored + 1].to(log_sum_exp.device)
+        draws = torch.rand(targets.numel(), generator=self._generator).to(log_sum_exp.device)
+        return _TeacherBatch(inputs, scored.to(hidden.device), targets, draws, hidden, log_sum_exp)
 
-    def _hidden(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        return self._model.base_model(**inputs, use_cache=False)[0]
+    def _hidden(self, inputs: dict[str, torch.Tensor], scored: torch.Tensor) -> torch.Tensor:
+        hidden = self._model.base_model(**inputs, use_cache=False)[0]
+        return hidden.flatten(0, 1)[scored.to(hidden.device)]
 
     def _parts(self, positions: int) -> list[slice]:
         vocabulary = self._head.linear.weight.shape[0]
-        size = max(1, _BLOCK_BYTES // (8 * vocabulary))
+        size = max(1, _BLOCK_BYTES // (_BYTES_PER_LOGIT * vocabulary))
         return [slice(start, start + size) for start in range(0, positions, size)]

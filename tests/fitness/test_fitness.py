@@ -125,7 +125,9 @@ def test_esap_of_the_unpruned_model_is_one(model_type, dtype):
 
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_scorer_is_esap_of_whole_logits_with_the_mask_shifted(model_type, monkeypatch):
-    monkeypatch.setattr(scorer_module, "_BLOCK_BYTES", 8 * 96 * 5)  # several blocks of five positions
+    monkeypatch.setattr(
+        scorer_module, "_BLOCK_BYTES", scorer_module._BYTES_PER_LOGIT * 96 * 5
+    )  # several blocks of five positions
     model = make_model(model_type)
     layers = find_moe_layers(model)
     tokens = random_tokens(2, 16)
@@ -205,5 +207,16 @@ def test_own_fitness():
 
     try:
         assert FitnessScorer(make_model("olmoe"), batches_of(random_tokens(1, 9)), "test_agreement").score() == 1.0
+        FITNESSES["test_agreement"] = lambda block: agreement(block).mean()
+        with pytest.raises(ValueError, match="one value a position"):
+            FitnessScorer(make_model("olmoe"), batches_of(random_tokens(1, 9)), "test_agreement").score()
     finally:
         FITNESSES.pop("test_agreement")
+
+
+def test_a_candidate_that_overflows_is_refused():
+    model = make_model("olmoe")
+    scorer = FitnessScorer(model, batches_of(random_tokens(1, 9)))
+    model.model.norm.weight.data[0] = float("inf")
+    with pytest.raises(ValueError, match="fitness 'esap' of a candidate is nan"):
+        scorer.score()
