@@ -110,7 +110,9 @@ def main() -> None:
     print_table(rows)
 
     question = next(row for row in heldout if row["task"] == "word_problem")
-    print(f"\n{'question':<12}{question['messages'][0]['content']}\n{'expected':<12}{question['messages'][1]['content']}")
+    print(
+        f"\n{'question':<12}{question['messages'][0]['content']}\n{'expected':<12}{question['messages'][1]['content']}"
+    )
     for name, (model, tokenizer) in zip(COLUMNS, models):
         answer = complete(model, tokenizer, question["messages"][0]["content"])
         print(f"{name:<12}{' '.join(answer.split())}")

@@ -25,8 +25,8 @@ def allocation_space(config: EvoESAPConfig, layers: Sequence[MoELayer]) -> Alloc
                 f"{layer.index}; give a smaller number."
             )
     unit = max(layer.num_groups for layer in layers)
-    if config.sparsity is not None:
-        return AllocationSpace.from_sparsity(config.sparsity, num_experts, min_kept, unit)
+    if isinstance(config.allocation, str):
+        return AllocationSpace.from_sparsity(config.sparsity or 0.0, num_experts, min_kept, unit)
     counts = explicit_counts(config.allocation, layers)
     space = AllocationSpace.from_limits(num_experts, min_kept, sum(counts), unit)
     space.check(counts)

@@ -214,7 +214,7 @@ class MoEPruner(OptimumQuantizer):
         if self.order is None:
             raise ValueError("No pruning order yet: call calibrate() and rank() first.")
         self.scores, self.history = {}, []
-        if self.config.is_explicit:
+        if not isinstance(self.config.allocation, str):
             self.allocation = explicit_counts(self.config.allocation, self.layers)
         elif self.config.allocation == "uniform":
             self.allocation = list(self.space.uniform())

@@ -152,6 +152,15 @@ def test_auxiliary_loss_takes_layers_of_different_size(pruned):
     outputs.loss.backward()
     in_memory = pruned["model"](TOKENS, output_router_logits=True)
     torch.testing.assert_close(outputs.aux_loss, in_memory.aux_loss)
+    # As transformers computes it, with every missing expert as one that is never chosen.
+    most = max(len(kept) for kept in pruned["kept"].values())
+    padded = tuple(
+        torch.nn.functional.pad(each, (0, most - each.shape[-1]), value=float("-inf"))
+        for each in outputs.router_logits
+    )
+    plain = sys.modules[type(model).__module__].load_balancing_loss_func.__wrapped__
+    by_hand = plain(padded, most, find_moe_layers(model)[0].top_k) / most * model.num_experts
+    torch.testing.assert_close(outputs.aux_loss, by_hand)
 
 
 def test_resaving_a_pruned_model_keeps_it(pruned, tmp_path):
@@ -306,6 +315,20 @@ def test_a_pruned_model_compiles_in_one_graph(pruned_olmoe):
     model = AutoModelForCausalLM.from_pretrained(pruned_olmoe["folder"], experts_implementation="batched_mm")
     compiled = torch.compile(model, fullgraph=True, backend="eager")
     torch.testing.assert_close(logits(compiled), logits(model))
+
+
+def test_the_sliced_model_in_memory_reads_the_counts_of_its_layers(pruned):
+    attribute = model_structure(pruned["model"]).attribute
+    for layer in find_moe_layers(pruned["model"]):
+        assert getattr(layer.experts.config, attribute) == len(pruned["kept"][layer.index])
+
+
+def test_a_count_under_an_alias_is_taken(pruned_olmoe):
+    """Another transformers release may have written the count under the name that is an alias in this one."""
+    config = make_config("olmoe")
+    config.per_layer_config = {0: {"num_local_experts": 3}, 2: {"num_local_experts": 5}}
+    model = AutoModelForCausalLM.from_config(config)
+    assert [layer.num_experts for layer in find_moe_layers(model)] == [3, 8, 5]
 
 
 def test_models_without_expert_overrides_are_untouched_by_the_import():

@@ -148,6 +148,30 @@ def test_a_failure_in_surgery_does_not_pass_for_a_result(monkeypatch, tmp_path):
         pruner.save_pretrained(tmp_path / "out")
 
 
+def test_without_resume_everything_is_done_again(tmp_path, monkeypatch):
+    first = make_pruner()
+    monkeypatch.setattr("optimum_evoesap.pruner.remove_experts", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        first.prune(tmp_path / "out", rows(), rows(seed=1))
+    monkeypatch.undo()
+    calls = []
+    score = FitnessScorer.score
+    monkeypatch.setattr(FitnessScorer, "score", lambda self: calls.append(self) or score(self))
+    again = make_pruner()
+    again.prune(tmp_path / "out", rows(), rows(seed=1), resume=False)
+    assert len(calls) == again.history[-1]["candidates"] + 2
+    assert again.allocation == first.allocation
+
+
+def test_what_loads_comes_last(tmp_path, monkeypatch):
+    """A kill while files are moved into place must not leave a folder that loads and is half a checkpoint."""
+    moved = []
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda old, new: moved.append(Path(new).name) or replace(old, new))
+    make_pruner(allocation=[1, 2, 3]).prune(tmp_path / "out", rows())
+    assert moved[-1] == "config.json" and "model.safetensors" in moved
+
+
 def test_more_generations_go_on_from_the_scores_of_fewer(tmp_path, monkeypatch):
     class Stop(Exception):
         pass

@@ -70,6 +70,8 @@ def test_only_answers_are_scored_and_all_tokens_calibrate(pruned):
     data = PruningResult.load(pruned[0]).data
     assert 0 < data["search"]["scored_tokens"] < data["search"]["tokens"] / 2
     assert data["calibration"]["tokens"] == 24 * 256
+    # All but the first token of each document, which nothing predicts.
+    assert data["calibration"]["scored_tokens"] > 24 * 256 * 0.9
 
 
 def test_the_folder_is_a_whole_checkpoint(pruned):
