@@ -46,7 +46,7 @@ def make_config(allocation: str, sparsity: float, criterion: str) -> EvoESAPConf
         sequence_length=256,
         batch_size=12,
         population_size=16,
-        generations=20,
+        generations=16,
     )
 
 
