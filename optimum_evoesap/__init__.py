@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .heterogeneous import install_when_imported
+from .import_hook import install_when_imported
 from .version import __version__
 
 

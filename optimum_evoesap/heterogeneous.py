@@ -10,19 +10,15 @@ transformers has one of its own.
 from __future__ import annotations
 
 import functools
-import importlib.util
 import inspect
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 
-_MODELING_MODULE = "transformers.modeling_utils"
 _LAYER_INDEX_NAMES = ("layer_idx", "layer_index", "block_idx", "layer_id")
 _MARK = "_evoesap_builds_layers"
 
@@ -55,46 +51,6 @@ class _UnderConstruction(threading.local):
 
 
 _under_construction = _UnderConstruction()
-
-
-def install_when_imported() -> None:
-    """Install the step now if transformers' model code is loaded, otherwise as soon as it is.
-
-    `import optimum_evoesap` alone loads neither transformers nor torch.
-    """
-    module = sys.modules.get(_MODELING_MODULE)
-    if module is not None and hasattr(module, "PreTrainedModel"):
-        install()
-    elif not any(isinstance(finder, _InstallAfterImport) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _InstallAfterImport())
-
-
-class _InstallAfterImport(MetaPathFinder):
-    def __init__(self) -> None:
-        self._searching = False
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if fullname != _MODELING_MODULE or self._searching:
-            return None
-        self._searching = True
-        try:
-            spec = importlib.util.find_spec(fullname)
-        finally:
-            self._searching = False
-        if spec is None or spec.loader is None:
-            return spec
-        execute = spec.loader.exec_module
-
-        def execute_and_install(module: ModuleType) -> None:
-            execute(module)
-            if self in sys.meta_path:
-                sys.meta_path.remove(self)
-            install()
-
-        spec.loader.exec_module = execute_and_install  # type: ignore[method-assign]
-        return spec
 
 
 def transformers_builds_layers() -> bool:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ from .fitness.scorer import FitnessScorer
 from .search_state import SearchState
 from .virtual_slice import VirtualSlice
 
+
+logger = logging.getLogger(__name__)
 
 Batches = list[dict[str, torch.Tensor]]
 
@@ -79,6 +82,13 @@ def search_allocation(
         score = scoring(holdout)
         scores["holdout_best"] = score(found.best)
         scores["holdout_uniform"] = score(found.uniform)
+        if scores["holdout_best"] <= scores["holdout_uniform"]:
+            logger.warning(
+                "The allocation found does not beat the uniform one on held-out windows (%s %.4f against %.4f).",
+                config.fitness,
+                scores["holdout_best"],
+                scores["holdout_uniform"],
+            )
     return SearchOutcome(list(found.best), scores, found.history)
 
 

@@ -426,6 +426,16 @@ def test_holdout_windows_without_a_scored_token(tmp_path):
     refuses(make_pruner(), "held-out windows hold no scored token", tmp_path, search=unscored)
 
 
+def test_a_search_that_does_not_beat_uniform_says_so(tmp_path, caplog, monkeypatch):
+    # All candidates alike: the best is the uniform one, which does not beat itself.
+    monkeypatch.setattr(FitnessScorer, "score", lambda self: 0.5)
+    pruner = make_pruner()
+    pruner.prune(tmp_path / "out", rows(), rows(seed=1))
+    assert pruner.result.beats_uniform is False and pruner.allocation == [4, 4, 4]
+    assert any("does not beat the uniform" in record.message for record in caplog.records)
+    assert "does not beat the uniform" in (tmp_path / "out" / "README.md").read_text()
+
+
 def test_too_few_windows_to_hold_some_out_are_said(caplog):
     pruner = make_pruner()
     pruner.prune(None, rows(), rows(2))
