@@ -258,7 +258,8 @@ def test_a_killed_run_goes_on_to_the_same_result(tmp_path, monkeypatch):
 
     folder = tmp_path / "killed"
     state = folder / ".evoesap" / "search.json"
-    environment = dict(os.environ, PYTHONPATH=str(Path(__file__).parents[1]))
+    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(paths))
     process = subprocess.Popen([sys.executable, "-c", RUN, str(folder)], env=environment, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not state.is_file() and process.poll() is None and time.monotonic() < deadline:
