@@ -52,9 +52,8 @@ def write_checkpoint(
 ) -> None:
     """Save model, tokenizer, configurations, result and model card into `directory`.
 
-    Everything is written into the folder of the run's state first and moved at the end, `config.json` last, so that a
-    kill never leaves something that loads and is half a checkpoint. Weights of an earlier result are removed; other
-    files stay.
+    Everything is written into the folder of the run's state first and moved at the end, so that a kill never leaves
+    something that loads and is half a checkpoint. Weights of an earlier result are removed; other files stay.
 
     Args:
         directory: The output folder.
@@ -91,11 +90,16 @@ def write_checkpoint(
 
 
 def _move_into_place(partial: Path, directory: Path) -> None:
+    """Move the result first, by which the next run knows the folder as its own, and last the config, which loads."""
     (directory / "config.json").unlink(missing_ok=True)
+    os.replace(partial / RESULT_NAME, directory / RESULT_NAME)
     for old in [path for pattern in WEIGHTS for path in directory.glob(pattern)]:
         old.unlink()
     for new in sorted(partial.iterdir(), key=lambda path: path.name == "config.json"):
-        os.replace(new, directory / new.name)
+        old = directory / new.name
+        if new.is_dir() and old.is_dir():
+            shutil.rmtree(old)  # a folder, such as that of further chat templates, replaces only an empty one
+        os.replace(new, old)
 
 
 def _without_local_paths(config: EvoESAPConfig, result: PruningResult, directory: Path) -> None:

@@ -91,7 +91,7 @@ class ModelInputs:
             ValueError: Its logits are NaN or infinite, or come from its hidden states in no known way.
         """
         first = next(self.batches(TokenizedData(data.sequences[:1], data.description)))
-        find_output_head(self._model, {name: value for name, value in first.items() if name != "labels"})
+        find_output_head(self._model, first["input_ids"])
 
     def check_scored(self) -> None:
         """Check that search and held-out windows both have something to score.

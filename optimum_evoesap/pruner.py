@@ -21,7 +21,7 @@ from .loading import find_tokenizer, load_model, load_tokenizer
 from .model_inputs import ModelInputs
 from .observer import observe_experts
 from .planning import allocation_space, explicit_counts
-from .record import model_size, package_versions, record_run
+from .record import model_size, record_run
 from .result import PruningResult
 from .search import kept_experts, search_allocation
 from .search_state import SearchState, fingerprint
@@ -189,7 +189,7 @@ class MoEPruner(OptimumQuantizer):
         """Run the model once over the calibration data and measure what each expert does."""
         self._check_whole()
         data = self._inputs.get("calibration", calibration_data)
-        key = self._fingerprint(data.fingerprint)
+        key = fingerprint(self.model, self.layers, data.fingerprint)
         self.statistics = self._state.load_statistics(key) if self._state else None
         if self.statistics is None:
             self.statistics = observe_experts(self.model, self.layers, list(self._inputs.batches(data)))
@@ -221,9 +221,8 @@ class MoEPruner(OptimumQuantizer):
         else:
             data = self._inputs.get("search", search_data)
             search, holdout = (list(self._inputs.batches(part)) for part in self._inputs.holdout_split(data))
-            key = self._fingerprint(
-                data.fingerprint, self.order, [getattr(self.config, name) for name in _SCORE_OPTIONS]
-            )
+            choices = [getattr(self.config, name) for name in _SCORE_OPTIONS]
+            key = fingerprint(self.model, self.layers, data.fingerprint, self.order, choices)
             found = search_allocation(
                 self.model, self.layers, self.order, self.space, self.config, search, holdout, self._state, key
             )
@@ -319,16 +318,6 @@ class MoEPruner(OptimumQuantizer):
                 f"The experts of the layers {absent} are not in memory: device_map keeps them on the CPU or the disk. "
                 "Load the model on devices that hold all of it (more GPUs, or the CPU alone)."
             )
-
-    def _fingerprint(self, *parts: Any) -> str:
-        """Tells runs apart; hashing every weight takes minutes, so of each tensor one expert stands for all."""
-        samples = [
-            tensor.value.select(tensor.axis.axis, 0).double().sum().item()
-            for layer in self.layers
-            for tensor in layer.tensors
-        ]
-        device = [str(self.model.dtype), self.model.device.type]
-        return fingerprint(self.model.config.to_dict(), samples, device, package_versions(), *parts)
 
     def _applied_result(self) -> PruningResult:
         if self.result is None:

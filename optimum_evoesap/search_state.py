@@ -7,10 +7,15 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from transformers import PreTrainedModel
+
+from .adapters import MoELayer
 from .allocation import Allocation
+from .record import package_versions
 from .statistics import ExpertStatistics
 
 
@@ -19,9 +24,21 @@ logger = logging.getLogger(__name__)
 STATE_FOLDER = ".evoesap"
 
 
-def fingerprint(*parts: Any) -> str:
-    """A sha256 over JSON values, to tell whether saved work belongs to this run."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+def fingerprint(model: PreTrainedModel, layers: Sequence[MoELayer], *parts: Any) -> str:
+    """A sha256 that tells whether saved work belongs to this run.
+
+    Hashing every weight of a large model takes minutes, so one expert of each tensor stands for all.
+
+    Args:
+        model: The model.
+        layers: Its sparse layers.
+        *parts: What else the work depends on, as JSON values.
+    """
+    samples = [
+        tensor.value.select(tensor.axis.axis, 0).double().sum().item() for layer in layers for tensor in layer.tensors
+    ]
+    kind = [model.config.to_dict(), str(model.dtype), model.device.type, package_versions()]
+    return hashlib.sha256(json.dumps([kind, samples, parts], sort_keys=True, default=str).encode()).hexdigest()
 
 
 class SearchState:

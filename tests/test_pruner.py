@@ -172,6 +172,58 @@ def test_what_loads_comes_last(tmp_path, monkeypatch):
     assert moved[-1] == "config.json" and "model.safetensors" in moved
 
 
+@pytest.mark.parametrize("moves", [1, 2, 4])
+def test_a_run_killed_while_files_are_moved_goes_on(moves, tmp_path, monkeypatch):
+    moved = []
+    replace = os.replace
+
+    def move(old, new):
+        if ".evoesap/checkpoint" in str(old):
+            if len(moved) == moves:
+                raise KeyboardInterrupt
+            moved.append(new)
+        replace(old, new)
+
+    monkeypatch.setattr(os, "replace", move)
+    with pytest.raises(KeyboardInterrupt):
+        make_pruner(allocation=[1, 2, 3]).prune(tmp_path / "out", rows())
+    monkeypatch.undo()
+    assert not (tmp_path / "out" / "config.json").exists()
+    pruner = make_pruner(allocation=[1, 2, 3])
+    pruner.prune(tmp_path / "out", rows())
+    assert torch.equal(logits(pruner.model), logits(AutoModelForCausalLM.from_pretrained(tmp_path / "out")))
+
+
+def test_a_folder_of_an_earlier_result_is_replaced(tmp_path):
+    """Tokenizers with several chat templates save them in a folder."""
+
+    class Tokenizer:
+        def save_pretrained(self, folder):
+            (folder / "additional_chat_templates").mkdir()
+            (folder / "additional_chat_templates" / "tools.jinja").write_text(self.text)
+
+    for text in ("old", "new"):
+        pruner = make_pruner(allocation=[1, 2, 3])
+        pruner.tokenizer = Tokenizer()
+        pruner.tokenizer.text = text
+        pruner.prune(tmp_path / "out", rows())
+    assert (tmp_path / "out" / "additional_chat_templates" / "tools.jinja").read_text() == "new"
+
+
+def test_left_padded_rows(tmp_path):
+    padding = torch.zeros(48, dtype=torch.long)
+    padded = [
+        {
+            "input_ids": torch.cat([padding, row["input_ids"]]),
+            "attention_mask": torch.cat([padding, torch.ones(16, dtype=torch.long)]),
+        }
+        for row in rows()
+    ]
+    pruner = make_pruner(sequence_length=64)
+    pruner.prune(None, padded, padded)
+    assert pruner.statistics.num_tokens == 6 * 16
+
+
 def test_more_generations_go_on_from_the_scores_of_fewer(tmp_path, monkeypatch):
     class Stop(Exception):
         pass

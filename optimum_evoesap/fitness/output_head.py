@@ -37,8 +37,8 @@ class OutputHead:
 
 
 @torch.no_grad()
-def find_output_head(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> OutputHead:
-    """Find how `model` makes logits, and prove it on the first tokens of `inputs`.
+def find_output_head(model: PreTrainedModel, input_ids: torch.Tensor) -> OutputHead:
+    """Find how `model` makes logits, and prove it on the first tokens of `input_ids`, shape (batch, tokens).
 
     Raises:
         ValueError: The logits are NaN or infinite, or no known form gives them.
@@ -48,9 +48,10 @@ def find_output_head(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) ->
         raise ValueError(
             f"{type(model).__name__} has no output layer: load it as a model for causal language modelling."
         )
-    inputs = {name: value[:1, :_PROBE_LENGTH] for name, value in inputs.items()}
-    hidden = model.base_model(**inputs, use_cache=False)[0]
-    logits = model(**inputs, use_cache=False).logits.float()
+    # Without a mask: what the tokens mean does not matter here, and padding must not hide these few.
+    input_ids = input_ids[:1, :_PROBE_LENGTH]
+    hidden = model.base_model(input_ids=input_ids, use_cache=False)[0]
+    logits = model(input_ids=input_ids, use_cache=False).logits.float()
     if not torch.isfinite(logits).all():
         raise ValueError(
             f"{type(model).__name__} gives NaN or infinite logits on the data. Check the weights, or load the model "

@@ -52,8 +52,7 @@ class FitnessScorer:
         self._model = model
         self._name = fitness
         self._generator = torch.Generator().manual_seed(seed)
-        first = {name: value for name, value in batches[0].items() if name != "labels"}
-        self._head = find_output_head(model, first)
+        self._head = find_output_head(model, batches[0]["input_ids"])
         self._teacher = [self._teach(batch) for batch in batches]
         self.num_positions = sum(batch.targets.numel() for batch in self._teacher)
         if self.num_positions == 0:

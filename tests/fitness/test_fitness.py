@@ -177,7 +177,7 @@ def test_data_without_scored_tokens_and_nan_logits_are_refused():
 
 def test_output_head_finds_a_scale_and_a_soft_cap():
     model = make_model("olmoe")
-    inputs = {"input_ids": random_tokens(1, 8)}
+    inputs = random_tokens(1, 8)
     assert find_output_head(model, inputs).soft_cap is None
     plain = model.forward
 
