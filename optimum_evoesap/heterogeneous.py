@@ -18,6 +18,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from .heterogeneous_config import allow_global_reads, has_expert_overrides
+
 
 _LAYER_INDEX_NAMES = ("layer_idx", "layer_index", "block_idx", "layer_id")
 _MARK = "_evoesap_builds_layers"
@@ -34,7 +36,7 @@ class _UnderConstruction(threading.local):
         self._entries: dict[int, tuple[weakref.ref, weakref.ref, set[int]]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._entries)
+        return bool(self._entries) or bool(_read_when_run)
 
     def add(self, config: Any, model: Any) -> None:
         self._entries[id(config)] = (weakref.ref(config), weakref.ref(model), set())
@@ -46,11 +48,17 @@ class _UnderConstruction(threading.local):
         reference, model, layers = self._entries[id(config)]
         return layers if reference() is config and model() is not None else None
 
+    def allows(self, config: Any) -> bool:
+        return self.built_layers(config) is not None or type(config) in _read_when_run
+
     def remove(self, config: Any) -> None:
         self._entries.pop(id(config), None)
 
 
 _under_construction = _UnderConstruction()
+# Configs of text models inside others. These read the config-wide count of the inner config for their auxiliary loss,
+# each time they run.
+_read_when_run: set[type] = set()
 
 
 def transformers_builds_layers() -> bool:
@@ -84,28 +92,8 @@ def install() -> None:
     PreTrainedModel.__init__ = __init__
     PreTrainedModel.post_init = post_init
     setattr(PreTrainedModel, _MARK, True)
-    _allow_global_counts_while_building()
-
-
-def _allow_global_counts_while_building() -> None:
-    """Let model classes read the config-wide count, which they keep for their auxiliary loss, while they are built."""
-    from transformers.integrations.heterogeneity import HeterogeneousConfigMixin, configuration_utils
-
-    allowed = HeterogeneousConfigMixin.allow_global_per_layer_attribute_access
-
-    def is_allowed(self) -> bool:
-        return allowed.fget(self) or _under_construction.built_layers(self) is not None
-
-    HeterogeneousConfigMixin.allow_global_per_layer_attribute_access = property(is_allowed, allowed.fset)
-    # transformers warns once a process of such a read; here it is foreseen.
-    configuration_utils.logger.addFilter(
-        lambda record: not _under_construction or "Reading global config value" not in str(record.msg)
-    )
-
-
-def has_expert_overrides(config: Any) -> bool:
-    """Whether some layer of this config has an expert count of its own."""
-    return any("expert" in name for name in getattr(config, "per_layer_attributes", None) or ())
+    # Model classes keep the config-wide count for their auxiliary loss.
+    allow_global_reads(_under_construction)
 
 
 def _open(model: Any, config: Any) -> list[Any]:
@@ -114,6 +102,8 @@ def _open(model: Any, config: Any) -> list[Any]:
     for part in _with_sub_configs(config):
         if has_expert_overrides(part):
             wrap_layers(sys.modules[type(model).__module__])
+            if part is not config:
+                _read_when_run.add(type(part))
             if _under_construction.built_layers(part) is None:
                 _under_construction.add(part, model)
                 opened.append(part)
@@ -158,7 +148,7 @@ def wrap_layers(module: ModuleType) -> None:
 
 
 def _with_layer_config(build: Callable[..., None], index_name: str) -> Callable[..., None]:
-    from .adapters import per_layer_overrides
+    from .config_attributes import per_layer_overrides
     from .layer_config import layer_config
 
     signature = inspect.signature(build)

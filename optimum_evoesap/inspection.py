@@ -175,25 +175,19 @@ def _spaces(layers: Sequence[MoELayer]) -> list[AllocationSpace]:
 
 
 def _inspect_layer(layer: MoELayer) -> LayerInspection:
-    parameters = sum(
-        _values_per_expert(tensor.value, tensor.axis.axis, tensor.axis.rows)
-        for tensor in layer.tensors
-        if isinstance(tensor.value, torch.nn.Parameter)
-    )
+    per_expert = [pair for part in layer.blocks[0].parts for pair in part.tensors_per_expert()]
+    parameters = sum(values for tensor, values in per_expert if isinstance(tensor, torch.nn.Parameter))
     return LayerInspection(layer.index, layer.num_experts, layer.top_k, layer.num_groups, layer.min_kept, parameters)
-
-
-def _values_per_expert(tensor: torch.Tensor, axis: int, rows: int) -> int:
-    return tensor.numel() // tensor.shape[axis] * rows
 
 
 def _outlook(
     layers: Sequence[MoELayer], space: AllocationSpace, parameters: int, size: int, dtype: torch.dtype
 ) -> PruningOutlook:
     for layer, removed in zip(layers, space.uniform()):
-        for tensor in layer.tensors:
-            gone = removed * _values_per_expert(tensor.value, tensor.axis.axis, tensor.axis.rows)
-            size -= gone * _item_size(tensor.value, dtype)
-            if isinstance(tensor.value, torch.nn.Parameter):
-                parameters -= gone
+        for block in layer.blocks:
+            for tensor, values in (pair for part in block.parts for pair in part.tensors_per_expert()):
+                gone = removed // len(layer.blocks) * values
+                size -= gone * _item_size(tensor, dtype)
+                if isinstance(tensor, torch.nn.Parameter):
+                    parameters -= gone
     return PruningOutlook(space.budget / sum(space.num_experts), space.budget, parameters, size)

@@ -4,9 +4,17 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, ClassVar
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from transformers import PretrainedConfig
+
+from .config_attributes import nested_configs
+
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class _LayerConfigMixin:
@@ -50,5 +58,30 @@ def layer_config(config: PretrainedConfig, overrides: dict[str, Any]) -> Pretrai
         overrides: Values of this layer, under the attribute names that the architecture reads.
     """
     view = object.__new__(_view_class(type(config)))  # type: ignore[arg-type]  # mypy 2 thinks `type` is unhashable
-    view.__dict__.update({"skip": []} | overrides, _live_config=config)
+    nested = {
+        name: layer_config(part, {key: overrides[key] for key in overrides if key in part.__dict__})
+        for name, part in nested_configs(config).items()
+        if any(key in part.__dict__ and key not in config.__dict__ for key in overrides)
+    }
+    view.__dict__.update({"skip": []} | nested | overrides, _live_config=config)
     return view
+
+
+def give_layer_config(
+    modules: Iterable[nn.Module], config: PretrainedConfig, overrides: dict[str, Any], undo: ExitStack | None = None
+) -> None:
+    """Give a layer's modules the config they would have if they were built with `overrides`.
+
+    Args:
+        modules: The decoder layer, or several of one index.
+        config: The live config of the model.
+        overrides: Values of this layer; where all layers are alike, none gives the model's config itself.
+        undo: Takes the ways back.
+    """
+    own = layer_config(config, overrides) if overrides or config.is_heterogeneous else config
+    for module in (part for whole in modules for part in whole.modules()):
+        held = module.__dict__.get("config")
+        if isinstance(held, type(config)):
+            if undo is not None:
+                undo.callback(setattr, module, "config", held)
+            module.config = own

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from transformers import AutoModelForCausalLM
 
+from . import heterogeneous_config
 from .heterogeneous import install
 
 
@@ -23,4 +24,5 @@ class EvoESAPModelForCausalLM(AutoModelForCausalLM):
     """
 
 
+heterogeneous_config.install()
 install()

@@ -4,23 +4,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from contextlib import ExitStack
 
 import torch
-from torch import nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
-from .adapters import ExpertsCall, MoELayer
+from .adapters import MoEBlock, MoELayer, Routes
+from .adapters.block import Record
+from .fitness.output_head import final_hidden_states
 from .statistics import ExpertStatistics, LayerStatistics
 
 
 class ExpertObserver:
-    """A context in which every experts module of a model adds up what its experts do.
+    """A context in which every block of experts of a model adds up what its experts do.
 
-    Each token is handed to its experts as top-k tokens with one expert and weight one; the outputs that come back are
-    those of the experts themselves. Their norms are added up, then they are weighted and summed as the module would
-    have done. So the indices and weights are the router's own, and no expert runs on a token not routed to it.
+    What they do is read by the adapter of the block: the router's own choices and weights, and the outputs that the
+    experts really computed. No expert runs on a token not routed to it, and no router is computed a second way.
 
     Args:
         layers: The sparse layers to observe.
@@ -29,22 +29,20 @@ class ExpertObserver:
     def __init__(self, layers: Sequence[MoELayer]):
         self._layers = list(layers)
         self._sums: dict[int, LayerStatistics] = {}
-        self._handles: list[Any] = []
+        self._undo = ExitStack()
         self._mask: torch.Tensor | None = None
         self._num_tokens = 0
 
     def __enter__(self) -> ExpertObserver:
-        for layer in self._layers:
-            route = _Route()
-            self._handles += [
-                layer.experts.register_forward_pre_hook(self._before(route), with_kwargs=True),
-                layer.experts.register_forward_hook(self._after(layer, route)),
-            ]
+        with ExitStack() as undo:
+            for layer in self._layers:
+                for number, block in enumerate(layer.blocks):
+                    block.observe(self._recorder(layer, block, number * layer.experts_per_block), undo)
+            self._undo = undo.pop_all()
         return self
 
     def __exit__(self, *exception) -> None:
-        while self._handles:
-            self._handles.pop().remove()
+        self._undo.close()
 
     def next_batch(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None) -> None:
         """Say which tokens of the coming forward pass are padding; they are left out of all sums.
@@ -53,7 +51,9 @@ class ExpertObserver:
             input_ids: Shape (batch, tokens).
             attention_mask: Shape (batch, tokens), 0 for padding; `None` for none.
         """
-        self._mask = None if attention_mask is None else attention_mask.reshape(-1).bool()
+        self._mask = None
+        if attention_mask is not None and not bool(attention_mask.all()):
+            self._mask = attention_mask.reshape(-1).bool()
         self._num_tokens += input_ids.numel() if self._mask is None else int(self._mask.sum())
 
     def statistics(self) -> ExpertStatistics:
@@ -64,47 +64,33 @@ class ExpertObserver:
         }
         return ExpertStatistics(layers, self._num_tokens)
 
-    def _before(self, route: _Route):
-        def hook(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-            call = ExpertsCall(args, kwargs)
-            route.indices, route.weights = call.indices, call.weights
-            return call.replace(
-                indices=call.indices.reshape(-1, 1),
-                hidden=call.hidden.repeat_interleave(call.indices.shape[-1], dim=0),
-                weights=torch.ones_like(call.weights).reshape(-1, 1),
+    def _recorder(self, layer: MoELayer, block: MoEBlock, offset: int) -> Record:
+        def record(routes: Routes) -> None:
+            # Zero experts, skipped tokens and experts without weight add nothing to the hidden state.
+            counted = (routes.experts < block.num_experts) & (routes.weights != 0)
+            if self._mask is not None:
+                counted &= self._real_tokens(layer, routes)[routes.tokens]
+            sums = self._sums.get(layer.index)
+            if sums is None:
+                sums = self._sums[layer.index] = LayerStatistics.zeros(layer.num_experts, routes.experts.device)
+            experts = torch.where(counted, routes.experts.long(), 0) + offset
+            weights = torch.where(counted, routes.weights.double(), 0.0)
+            norms = torch.where(counted, routes.norms.double(), 0.0)
+            sums.routed_tokens.index_add_(0, experts, counted.long())
+            sums.norm_sum.index_add_(0, experts, norms)
+            sums.weight_sum.index_add_(0, experts, weights)
+            sums.weighted_norm_sum.index_add_(0, experts, weights * norms)
+
+        return record
+
+    def _real_tokens(self, layer: MoELayer, routes: Routes) -> torch.Tensor:
+        assert self._mask is not None
+        if routes.num_tokens != self._mask.numel():
+            raise ValueError(
+                f"The experts of layer {layer.index} get {routes.num_tokens} tokens of a batch of "
+                f"{self._mask.numel()}, so padding cannot be told from tokens. Give the calibration data without padding (batch_size=1)."
             )
-
-        return hook
-
-    def _after(self, layer: MoELayer, route: _Route):
-        def hook(module: nn.Module, args: tuple, output: torch.Tensor) -> torch.Tensor:
-            outputs = output.view(*route.indices.shape, -1)
-            self._add(layer, route, outputs)
-            return torch.bmm(route.weights.to(outputs.dtype)[:, None], outputs)[:, 0]
-
-        return hook
-
-    def _add(self, layer: MoELayer, route: _Route, outputs: torch.Tensor) -> None:
-        indices, weights = route.indices, route.weights.double()
-        norms = torch.linalg.vector_norm(outputs, dim=-1, dtype=torch.float32).double()
-        if self._mask is not None:
-            real = self._mask.to(indices.device)
-            indices, weights, norms = indices[real], weights[real], norms[real]
-        sums = self._sums.get(layer.index)
-        if sums is None:
-            sums = self._sums[layer.index] = LayerStatistics.zeros(layer.num_experts, indices.device)
-        flat = indices.reshape(-1).long()
-        sums.routed_tokens.index_add_(0, flat, torch.ones_like(flat))
-        sums.norm_sum.index_add_(0, flat, norms.reshape(-1))
-        sums.weight_sum.index_add_(0, flat, weights.reshape(-1))
-        sums.weighted_norm_sum.index_add_(0, flat, (weights * norms).reshape(-1))
-
-
-class _Route:
-    """What the router said in the call under way."""
-
-    indices: torch.Tensor
-    weights: torch.Tensor
+        return self._mask.to(routes.tokens.device)
 
 
 @torch.no_grad()
@@ -129,7 +115,7 @@ def observe_experts(
         for batch in tqdm(batches, desc="calibrate", unit="batch", disable=not progress):
             observer.next_batch(batch["input_ids"], batch.get("attention_mask"))
             inputs = {name: value for name, value in batch.items() if name != "labels"}
-            model.base_model(**inputs, use_cache=False)
+            final_hidden_states(model, inputs)
         statistics = observer.statistics()
     for index, sums in statistics.layers.items():
         if not torch.isfinite(sums.weighted_norm_sum).all():

@@ -34,9 +34,7 @@ def fingerprint(model: PreTrainedModel, layers: Sequence[MoELayer], *parts: Any)
         layers: Its sparse layers.
         *parts: What else the work depends on, as JSON values.
     """
-    samples = [
-        tensor.value.select(tensor.axis.axis, 0).double().sum().item() for layer in layers for tensor in layer.tensors
-    ]
+    samples = [part.checksum() for layer in layers for part in layer.parts]
     kind = [model.config.to_dict(), str(model.dtype), model.device.type, package_versions()]
     return hashlib.sha256(json.dumps([kind, samples, parts], sort_keys=True, default=str).encode()).hexdigest()
 

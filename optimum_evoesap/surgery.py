@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from .adapters import MoELayer, Structure, global_value, per_layer_overrides
-from .layer_config import layer_config
+from .adapters import MoELayer, Structure
+from .config_attributes import count_holder, global_value, per_layer_overrides
+from .layer_config import give_layer_config
 
 
 def remove_experts(
@@ -18,7 +18,7 @@ def remove_experts(
     structure: Structure,
     kept_experts: Mapping[int, Sequence[int]],
 ) -> PreTrainedModel:
-    """Slice every tensor with an expert axis to the kept experts, in place, and write the counts into the config.
+    """Slice everything that has one entry per expert to the kept experts, in place, and write the counts down.
 
     Args:
         model: The model; its tensors are replaced layer by layer, so the extra memory is that of one layer.
@@ -27,24 +27,17 @@ def remove_experts(
         kept_experts: The kept experts of each decoder layer, ascending; layers that are not named stay whole.
     """
     for layer in layers:
-        kept = list(kept_experts.get(layer.index, range(layer.num_experts)))
-        if len(kept) < layer.num_experts:
-            for tensor in layer.tensors:
-                tensor.replace(tensor.selected(kept))
-            for count in layer.counts:
-                count.set_experts(len(kept))
-    counts = {layer.index: layer.num_experts for layer in layers}
+        if layer.index in kept_experts:
+            layer.remove_all_but(kept_experts[layer.index])
     config = model.config.get_text_config(decoder=True)
-    write_expert_counts(config, structure.attribute, counts)
+    write_expert_counts(config, structure.attribute, {layer.index: layer.experts_per_block for layer in layers})
     for layer in layers:
-        _point_to_layer_config(layer.layer, config, per_layer_overrides(config).get(layer.index, {}))
-    for path in ("", *(name for name in structure.counts if not any(part.isdigit() for part in name.split(".")))):
-        for whole in structure.counts.get(path, ()):
-            setattr(
-                model.get_submodule(path),
-                whole.attribute,
-                whole.rows * global_value(config, structure.attribute) + whole.extra,
-            )
+        give_layer_config(layer.modules, config, per_layer_overrides(config).get(layer.index, {}))
+    # What the model itself counts, for its auxiliary loss, is the config-wide number.
+    for path in (name for name in structure.counts if not any(part.isdigit() for part in name.split("."))):
+        for whole in structure.counts[path]:
+            value = whole.rows * global_value(config, structure.attribute) + whole.extra
+            setattr(model.get_submodule(path), whole.attribute, value)
     return model
 
 
@@ -59,18 +52,12 @@ def write_expert_counts(config: PretrainedConfig, attribute: str, counts: Mappin
     for values in overrides.values():
         values.pop(attribute, None)
     config.per_layer_config = None
+    holder = count_holder(config, attribute)
     if len(set(counts.values())) == 1:
-        setattr(config, attribute, next(iter(counts.values())))
+        setattr(holder, attribute, next(iter(counts.values())))
     else:
-        for layer, count in counts.items():
-            overrides.setdefault(layer, {})[attribute] = count
+        # Where the attribute stands in a nested config, transformers wants it for every layer.
+        layers = counts if holder is config else range(config.num_hidden_layers)
+        for layer in layers:
+            overrides.setdefault(layer, {})[attribute] = counts.get(layer, getattr(holder, attribute))
     config.per_layer_config = {layer: values for layer, values in sorted(overrides.items()) if values} or None
-
-
-def _point_to_layer_config(layer: nn.Module, config: PretrainedConfig, overrides: dict) -> None:
-    """Give a layer's modules the config they would have after a reload."""
-    own = layer_config(config, overrides) if overrides else config
-    for module in layer.modules():
-        held = getattr(module, "config", None)
-        if isinstance(held, type(config)):
-            module.config = own

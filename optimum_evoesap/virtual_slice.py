@@ -1,21 +1,17 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
 """[`VirtualSlice`]: a model that behaves as if experts were removed, while their weights stay in place.
 
-The router sees only the kept rows (weight, bias, selection bias, counts); the expert indices that it returns are
-mapped back just before the experts run. That gives the bits of the real slice. Masking scores with -inf does not: it
-is wrong for routers with a selection bias, groups or softmax before top-k, and not exact in bfloat16.
+The router sees only the kept rows (weight, bias, selection bias, counts); what it returns is mapped back just before
+the experts run, in the way of their adapter. That gives the bits of the real slice. Masking scores with -inf does not:
+it is wrong for routers with a selection bias, groups or softmax before top-k, and not exact in bfloat16.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 
-import torch
-from torch import nn
-
-from .adapters import ExpertsCall, MoELayer
+from .adapters import MoELayer
 
 
 class VirtualSlice:
@@ -34,43 +30,9 @@ class VirtualSlice:
     def __enter__(self) -> VirtualSlice:
         with ExitStack() as undo:
             for layer in self._layers:
-                self._slice(layer, self._kept[layer.index], undo)
+                layer.slice_virtually(self._kept[layer.index], undo)
             self._undo = undo.pop_all()
         return self
 
     def __exit__(self, *exception) -> None:
         self._undo.close()
-
-    def _slice(self, layer: MoELayer, kept: list[int], undo: ExitStack) -> None:
-        # Each way back is noted before the step itself, so that an interrupt between the two does no harm.
-        for tensor in layer.router_tensors:
-            undo.callback(tensor.replace, tensor.value)
-            tensor.replace(tensor.selected(kept))
-        for count in layer.router_counts:
-            undo.callback(count.set_experts, layer.num_experts)
-            count.set_experts(len(kept))
-        extra = max((tensor.axis.extra for tensor in layer.router_tensors), default=0)
-        original = kept + list(range(layer.num_experts, layer.num_experts + extra))
-        undo.enter_context(_hook(layer.experts, _map_back(original)))
-
-
-@contextmanager
-def _hook(module: nn.Module, hook: Callable[..., Any]) -> Iterator[None]:
-    handle = module.register_forward_pre_hook(hook, with_kwargs=True)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def _map_back(original: list[int]) -> Callable[..., Any]:
-    tables: dict[torch.device, torch.Tensor] = {}
-
-    def hook(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        call = ExpertsCall(args, kwargs)
-        indices = call.indices
-        if indices.device not in tables:
-            tables[indices.device] = torch.tensor(original, device=indices.device, dtype=indices.dtype)
-        return call.replace(tables[indices.device][indices])
-
-    return hook

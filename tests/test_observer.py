@@ -3,15 +3,24 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 import torch
 
-from optimum_evoesap.adapters import find_moe_layers
+from optimum_evoesap.adapters import (
+    DenseExperts,
+    IdentityExperts,
+    ListedExperts,
+    RoutedExperts,
+    SortedExperts,
+    find_moe_layers,
+)
 from optimum_evoesap.criteria import CRITERIA, pruning_order, register_criterion
 from optimum_evoesap.observer import ExpertObserver, observe_experts
 from optimum_evoesap.statistics import ExpertStatistics, LayerStatistics
 
-from .model_matrix import MODEL_TYPES, make_model, random_tokens
+from .model_matrix import MODEL_TYPES, layers_of, make_model, random_tokens
 
 
 TOKENS = random_tokens(3, 10)
@@ -20,83 +29,178 @@ MASK[1, 7:] = 0
 MASK[2, 4:] = 0
 
 
-def recompute(model, layers):
-    """One token, one expert at a time: run the experts module alone on each route that the router chose."""
-    calls = {}
-    handles = [
-        layer.experts.register_forward_hook(
-            lambda module, args, kwargs, output, index=layer.index: calls.__setitem__(
-                index, (*args, *kwargs.values())
-            ),
-            with_kwargs=True,
-        )
-        for layer in layers
-    ]
-    with torch.no_grad():
-        model.base_model(TOKENS, attention_mask=MASK)
-    for handle in handles:
-        handle.remove()
-    sums = {}
-    for layer in layers:
-        hidden, indices, weights = calls[layer.index]
-        sums[layer.index] = [[0] * layer.num_experts] + [[0.0] * layer.num_experts for _ in range(3)]
-        for token in range(hidden.shape[0]):
-            if MASK.reshape(-1)[token] == 0:
-                continue
-            for expert, weight in zip(indices[token].tolist(), weights[token].tolist()):
-                with torch.no_grad():
-                    output = layer.experts(
-                        hidden[token : token + 1], torch.tensor([[expert]]), torch.ones(1, 1, dtype=hidden.dtype)
-                    )
-                norm = output.double().norm().item()
-                for row, value in zip(sums[layer.index], (1, norm, weight, weight * norm)):
-                    row[expert] += value
+def routes_of(block, calls):
+    """Slowly, one token and one expert at a time: (token, expert, weight, norm) of each route of each call."""
+    for args, kwargs, output in calls:
+        yield from ROUTES[type(block)](block, (*args, *kwargs.values()), output)
+
+
+def routed_routes(block, inputs, output):
+    hidden = inputs[0].flatten(0, -2)
+    indices = next(each for each in inputs if not each.is_floating_point())
+    weights = next(each for each in inputs[1:] if each.is_floating_point())
+    for token in range(hidden.shape[0]):
+        for expert, weight in zip(indices[token].tolist(), weights[token].tolist()):
+            if expert < block.num_experts and weight != 0:
+                # The same expert twice, as some modules cannot take one expert a token.
+                twice, ones = torch.tensor([[expert, expert]]), torch.tensor([[1.0, 0.0]])
+                places = {id(indices): twice, id(weights): ones}
+                order = [places.get(id(each), hidden[token : token + 1]) for each in inputs]
+                yield token, expert, weight, block.experts[0](*order).double().norm().item()
+
+
+def dense_routes(block, inputs, output):
+    """Llama 4: the weight is inside, so the norm of a route is that of its output over its weight."""
+    (routed,) = inputs
+    weights = {tensor.name: tensor.value for tensor in block.expert_parts}
+    gate_up, down = weights["gate_up_proj"], weights["down_proj"]
+    by_expert = routed.view(block.num_experts, -1, routed.shape[-1])
+    for expert, tokens in enumerate(by_expert):
+        for token in tokens.abs().sum(-1).nonzero()[:, 0].tolist():
+            gate, up = (tokens[token] @ gate_up[expert]).chunk(2)
+            norm = ((up * torch.nn.functional.silu(gate)) @ down[expert]).double().norm().item()
+            weight = block.scores[-1][token, expert].item()
+            yield token, expert, weight, norm / weight
+
+
+def sorted_routes(block, inputs, output):
+    """JetMoE: rows come expert by expert; which token and weight each has, the router says."""
+    rows, sizes = inputs
+    _, tokens, weights, _, _ = block.routing[-1]
+    position = 0
+    for expert, size in enumerate(sizes):
+        for _ in range(size):
+            norm = (block.experts[0].output_linear.weight[expert] @ rows[position]).double().norm().item()
+            yield tokens[position].item(), expert, weights[position].item(), norm
+            position += 1
+
+
+def listed_routes(block, inputs, output):
+    """The two loops of the model with code of its own: softmax and renormalised, or sigmoid."""
+    hidden = inputs[0].flatten(0, -2)
+    module = block.experts[0]
+    scores = module.gate(hidden)
+    is_masked = hasattr(module, "num_experts")
+    scores = scores.softmax(-1) if is_masked else scores.sigmoid()
+    for token in range(hidden.shape[0]):
+        chosen = scores[token].topk(block.top_k)
+        weights = chosen.values / chosen.values.sum() if is_masked else chosen.values
+        for expert, weight in zip(chosen.indices.tolist(), weights.tolist()):
+            yield token, expert, weight, module.experts[expert](hidden[token]).double().norm().item()
+
+
+ROUTES = {
+    RoutedExperts: routed_routes,
+    IdentityExperts: routed_routes,
+    DenseExperts: dense_routes,
+    SortedExperts: sorted_routes,
+    ListedExperts: listed_routes,
+}
+
+
+def watch(block, calls, undo):
+    """Note the calls of a block's experts, and what its router returned where the call does not say it."""
+
+    def note(module, args, kwargs, output):
+        calls.append((args, kwargs, output))
+
+    if isinstance(block, SortedExperts):
+        block.routing = []
+        watched = [block.experts[0].output_linear]
+        handle = block.experts[0].router.register_forward_hook(lambda m, a, out: block.routing.append(out))
+        undo.callback(handle.remove)
+    else:
+        watched = block.experts
+    if isinstance(block, DenseExperts):
+        block.scores = []
+        router = block.router_tensors[0].owners[0]
+        undo.callback(router.register_forward_hook(lambda m, a, out: block.scores.append(out[0])).remove)
+    for module in watched:
+        undo.callback(module.register_forward_hook(note, with_kwargs=True).remove)
+
+
+@torch.no_grad()
+def recompute(model, layers, mask):
+    sums = {layer.index: torch.zeros(4, layer.num_experts, dtype=torch.float64) for layer in layers}
+    calls = [(layer, number, block, []) for layer in layers for number, block in enumerate(layer.blocks)]
+    with ExitStack() as undo:
+        for _, _, block, noted in calls:
+            watch(block, noted, undo)
+        torch.manual_seed(0)
+        model(input_ids=TOKENS, attention_mask=mask, use_cache=False)
+    for layer, number, block, noted in calls:
+        for token, expert, weight, norm in routes_of(block, noted):
+            if mask is None or mask.reshape(-1)[token]:
+                place = number * layer.experts_per_block + expert
+                sums[layer.index][:, place] += torch.tensor([1, norm, weight, weight * norm], dtype=torch.float64)
     return sums
 
 
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_statistics_are_those_of_a_slow_recomputation(model_type):
     model = make_model(model_type)
-    model.set_experts_implementation("eager")
-    layers = find_moe_layers(model)
-    slow = recompute(model, layers)
-    model.set_experts_implementation("grouped_mm")
-    batches = [
-        {"input_ids": TOKENS[:2], "attention_mask": MASK[:2]},
-        {"input_ids": TOKENS[2:], "attention_mask": MASK[2:]},
-    ]
+    layers = layers_of(model)
+    # DiffusionGemma's experts see tokens that are not in the text; padding cannot be told there.
+    mask = None if model_type == "diffusion_gemma" else MASK
+    slow = recompute(model, layers, mask)
+    parts = [(TOKENS, mask)] if mask is None else [(TOKENS[:2], mask[:2]), (TOKENS[2:], mask[2:])]
+    batches = [{"input_ids": tokens} | ({} if part is None else {"attention_mask": part}) for tokens, part in parts]
+    torch.manual_seed(0)
     fast = observe_experts(model, layers, batches, progress=False)
-    assert fast.num_tokens == int(MASK.sum())
+    assert fast.num_tokens == (TOKENS.numel() if mask is None else int(MASK.sum()))
     for layer in layers:
-        found = fast.layers[layer.index]
-        assert found.routed_tokens.tolist() == slow[layer.index][0]
-        assert found.routed_tokens.sum() == layer.top_k * fast.num_tokens
-        for sums, expected in zip((found.norm_sum, found.weight_sum, found.weighted_norm_sum), slow[layer.index][1:]):
+        found, expected = fast.layers[layer.index], slow[layer.index]
+        assert found.routed_tokens.tolist() == expected[0].tolist()
+        assert found.routed_tokens.sum() > 0
+        for sums, slow_sums in zip((found.norm_sum, found.weight_sum, found.weighted_norm_sum), expected[1:]):
             assert sums.dtype == torch.float64
-            torch.testing.assert_close(sums, torch.tensor(expected, dtype=torch.float64), rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(sums, slow_sums, rtol=2e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_the_observed_model_computes_what_it_did_before(model_type):
     model = make_model(model_type)
-    layers = find_moe_layers(model)
+    layers = layers_of(model)
+
+    def logits():
+        torch.manual_seed(0)
+        return model(input_ids=TOKENS).logits
+
     with torch.no_grad():
-        before = model(TOKENS).logits
+        before = logits()
         with ExpertObserver(layers) as observer:
             observer.next_batch(TOKENS, None)
-            observed = model(TOKENS).logits
-        after = model(TOKENS).logits
+            observed = logits()
+        after = logits()
     torch.testing.assert_close(observed, before, rtol=1e-4, atol=1e-4)
     assert torch.equal(before, after), "leaving the observer must restore the model"
+
+
+def test_padding_that_cannot_be_told_is_refused():
+    model = make_model("diffusion_gemma")
+    with pytest.raises(ValueError, match="Give the calibration data without padding"):
+        observe_experts(model, layers_of(model), [{"input_ids": TOKENS, "attention_mask": MASK}], progress=False)
+
+
+@pytest.mark.parametrize("implementation", ["eager", "batched_mm", "grouped_mm"])
+def test_every_experts_implementation_gives_the_same_statistics(implementation):
+    model = make_model("olmoe")
+    layers = layers_of(model)
+    expected = recompute(model, layers, MASK)
+    model.set_experts_implementation(implementation)
+    found = observe_experts(model, layers, [{"input_ids": TOKENS, "attention_mask": MASK}], progress=False)
+    for layer in layers:
+        torch.testing.assert_close(found.layers[layer.index].weighted_norm_sum, expected[layer.index][3])
 
 
 def test_no_expert_runs_on_a_token_that_was_not_routed_to_it():
     model = make_model("mixtral")
     layers = find_moe_layers(model)
     rows = []
-    inner = layers[0].experts.forward
+    (experts,) = layers[0].blocks[0].experts
+    inner = experts.forward
     with torch.no_grad(), ExpertObserver(layers) as observer:
-        layers[0].experts.forward = lambda hidden, *rest: rows.append(hidden.shape[0]) or inner(hidden, *rest)
+        experts.forward = lambda hidden, *rest: rows.append(hidden.shape[0]) or inner(hidden, *rest)
         observer.next_batch(TOKENS, None)
         model(TOKENS)
     assert rows == [TOKENS.numel() * layers[0].top_k]
@@ -104,7 +208,7 @@ def test_no_expert_runs_on_a_token_that_was_not_routed_to_it():
 
 def test_nan_weights_are_refused():
     model = make_model("olmoe")
-    find_moe_layers(model)[1].expert_tensors[0].value.data[0] = float("nan")
+    find_moe_layers(model)[1].blocks[0].expert_parts[0].value.data[0] = float("nan")
     with pytest.raises(ValueError, match="layer 1 give NaN"):
         observe_experts(model, find_moe_layers(model), [{"input_ids": TOKENS}], progress=False)
 

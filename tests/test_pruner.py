@@ -41,7 +41,8 @@ def rows(count=12, seed=0):
 
 def logits(model):
     with torch.no_grad():
-        return model(TOKENS).logits
+        torch.manual_seed(0)  # for DiffusionGemma, which starts from random tokens
+        return model(input_ids=TOKENS).logits
 
 
 def make_pruner(model_type="olmoe", **options):
@@ -53,9 +54,11 @@ def make_pruner(model_type="olmoe", **options):
 
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_the_whole_way(model_type, tmp_path):
-    pruner = make_pruner(model_type)
+    # DiffusionGemma predicts no next token, so there is nothing to search by.
+    is_searched = model_type != "diffusion_gemma"
+    pruner = make_pruner(model_type, allocation="evolution" if is_searched else "uniform")
     before = sum(p.numel() for p in pruner.model.parameters())
-    model = pruner.prune(tmp_path / "out", rows(), rows(seed=1))
+    model = pruner.prune(tmp_path / "out", rows(), rows(seed=1) if is_searched else None)
     assert model is pruner.model
     assert sum(pruner.allocation) == pruner.space.budget == sum(pruner.space.num_experts) // 2
     kept = {layer: len(experts) for layer, experts in pruner.kept_experts.items()}
@@ -68,14 +71,16 @@ def test_the_whole_way(model_type, tmp_path):
     assert result == pruner.result
     assert result.parameters == {"before": before, "after": sum(p.numel() for p in model.parameters())}
     assert result.parameters["after"] < before
-    assert set(result.scores) == {"best", "uniform", "holdout_best", "holdout_uniform"}
-    assert result.scores["best"] >= result.scores["uniform"] and len(result.history) == 3
-    assert result.beats_uniform == (result.scores["holdout_best"] > result.scores["holdout_uniform"])
-    assert (result.data["calibration"]["sequences"], result.data["search"]["sequences"]) == (6, 5)
+    assert result.data["calibration"]["sequences"] == 6
+    if is_searched:
+        assert set(result.scores) == {"best", "uniform", "holdout_best", "holdout_uniform"}
+        assert result.scores["best"] >= result.scores["uniform"] and len(result.history) == 3
+        assert result.beats_uniform == (result.scores["holdout_best"] > result.scores["holdout_uniform"])
+        assert result.data["search"]["sequences"] == 5
     assert EvoESAPConfig.from_pretrained(tmp_path / "out").to_dict() == pruner.config.to_dict()
     assert "base_model" not in (tmp_path / "out" / "README.md").read_text().split("---")[1]
     assert not list(tmp_path.glob("*.partial"))
-    assert torch.equal(logits(model), logits(AutoModelForCausalLM.from_pretrained(tmp_path / "out")))
+    assert torch.equal(logits(model), logits(type(model).from_pretrained(tmp_path / "out")))
 
 
 def test_same_seed_same_result():
@@ -502,7 +507,7 @@ def test_search_data_without_a_search_are_refused(tmp_path):
 
 def test_offloaded_and_foreign_tensors_are_refused():
     pruner = make_pruner()
-    pruner.layers[1].expert_tensors[0].replace(torch.empty(8, 48, 32, device="meta"))
+    pruner.layers[1].blocks[0].expert_parts[0].replace(torch.empty(8, 48, 32, device="meta"))
     with pytest.raises(ValueError, match=r"layers \[1\] are not in memory"):
         pruner.calibrate(rows())
     model = make_model("olmoe")

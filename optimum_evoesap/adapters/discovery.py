@@ -3,19 +3,17 @@
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Iterable
+from collections import defaultdict
 
-import torch
+from torch import nn
 from transformers import PreTrainedModel
 
-from .moe_layer import CountAttribute, ExpertsCall, ExpertTensor, MoELayer
-from .structure import Structure, discover_structure, global_value, named_tensors
-
-
-# The outermost numbered module of a name is the decoder layer: model.layers.3.mlp.gate -> model.layers.3
-_LAYER_PATTERN = re.compile(r"^(.*?\.(\d+))(?:\.|$)")
+from .block import MoEBlock
+from .block_sketch import BlockSketch, share_out, sketch_blocks
+from .moe_layer import MoELayer
+from .parts import CountAttribute, ExpertList, ExpertTensor
+from .structure import Structure, discover_structure, named_tensors
+from .top_k import group_limits, read_top_k, watch_experts
 
 
 def model_structure(model: PreTrainedModel) -> Structure:
@@ -61,111 +59,87 @@ def find_moe_layers(model: PreTrainedModel, structure: Structure | None = None) 
         ValueError: As [`model_structure`], and when router and experts cannot be told apart.
     """
     structure = structure or model_structure(model)
-    tensor_names = _by_layer(structure.axes, structure)
-    count_names = _by_layer(structure.counts, structure)
-    experts_paths = {layer: _experts_path(layer, names, structure) for layer, names in tensor_names.items()}
-    top_k = _probe_top_k(structure.model, experts_paths)
-
-    layers = []
-    for layer, names in tensor_names.items():
-        experts_path = experts_paths[layer]
-        tensors = {name: _expert_tensor(model, structure, name) for name in names}
-        counts = [
-            (path, CountAttribute(model.get_submodule(path), count))
-            for path in count_names.get(layer, ())
-            for count in structure.counts[path]
-        ]
-        num_groups, min_kept = _group_limits(model, top_k[layer])
-        layers.append(
-            MoELayer(
-                index=int(layer.rpartition(".")[2]),
-                layer=model.get_submodule(layer),
-                experts=model.get_submodule(experts_path),
-                top_k=top_k[layer],
-                num_groups=num_groups,
-                min_kept=min_kept,
-                expert_tensors=[tensor for name, tensor in tensors.items() if _inside(name, experts_path)],
-                router_tensors=[tensor for name, tensor in tensors.items() if not _inside(name, experts_path)],
-                expert_counts=[count for path, count in counts if _inside(path, experts_path)],
-                router_counts=[count for path, count in counts if not _inside(path, experts_path)],
-            )
-        )
-    return sorted(layers, key=lambda layer: layer.index)
+    sketches = sketch_blocks(structure)
+    watched = watch_experts(structure.model, {sketch.path: sketch.layer for sketch in sketches})
+    for sketch in sketches:
+        if sketch.path in watched:
+            sketch.top_k = watched[sketch.path].top_k
+            sketch.widen(watched[sketch.path].path)
+    share_out(sketches, structure)
+    by_index: dict[int, list[BlockSketch]] = defaultdict(list)
+    for sketch in sketches:
+        by_index[sketch.index].append(sketch)
+    return [_make_layer(model, structure, by_index[index]) for index in sorted(by_index)]
 
 
-def _by_layer(names: Iterable[str], structure: Structure) -> dict[str, list[str]]:
-    grouped: dict[str, list[str]] = {}
-    for name in names:
-        match = _LAYER_PATTERN.match(name)
-        if match is not None:
-            grouped.setdefault(match.group(1), []).append(name)
-        elif name in structure.axes:
-            raise ValueError(f"{name} has an expert axis but lies outside the decoder layers: not supported.")
-    return grouped
+def _make_layer(model: PreTrainedModel, structure: Structure, sketches: list[BlockSketch]) -> MoELayer:
+    blocks: list[MoEBlock] = []
+    for group in _group_by_weights(model, sketches):
+        blocks.append(_make_block(model, structure, group))
+    if len({block.num_experts for block in blocks}) > 1:
+        raise ValueError(f"The blocks of {sketches[0].layer} have different expert counts: not supported.")
+    return MoELayer(
+        index=sketches[0].index,
+        modules=tuple(model.get_submodule(layer) for layer in dict.fromkeys(each.layer for each in sketches)),
+        blocks=blocks,
+        config=model.config.get_text_config(decoder=True),
+        attribute=structure.attribute,
+        whole_because=_fixed_routing(blocks),
+    )
 
 
-def _inside(name: str, path: str) -> bool:
-    return name == path or name.startswith(path + ".")
+def _group_by_weights(model: PreTrainedModel, sketches: list[BlockSketch]) -> list[list[BlockSketch]]:
+    """Sketches that share their weights make one block (two stacks of layers with tied weights)."""
+    groups: dict[int, list[BlockSketch]] = defaultdict(list)
+    for sketch in sketches:
+        owner, _, attribute = sketch.expert_names[0].rpartition(".")
+        groups[id(getattr(model.get_submodule(owner), attribute))].append(sketch)
+    return list(groups.values())
 
 
-def _expert_tensor(model: PreTrainedModel, structure: Structure, name: str) -> ExpertTensor:
-    owner, _, attribute = name.rpartition(".")
-    return ExpertTensor(model.get_submodule(owner), attribute, structure.axes[name])
-
-
-def _experts_path(layer: str, names: list[str], structure: Structure) -> str:
-    """The module that owns the big tensors: three axes, or several rows an expert. All else is the router's side."""
-    shapes = dict(named_tensors(structure.model))
-    owners = {name.rpartition(".")[0] for name in names if shapes[name].ndim >= 3 or structure.axes[name].rows > 1}
-    if len(owners) != 1:
-        raise ValueError(
-            f"Cannot tell the experts of {layer} from its router: the tensors with an expert axis are "
-            f"{', '.join(names)}."
-        )
-    return owners.pop()
-
-
-def _probe_top_k(model: PreTrainedModel, experts_paths: dict[str, str]) -> dict[str, int]:
-    """Ask the model: run it on the meta device with idle experts and see how many each token is routed to."""
-    found: dict[str, int] = {}
-
-    def idle_experts(layer: str):
-        def forward(*args, **kwargs):
-            call = ExpertsCall(args, kwargs)
-            found[layer] = call.indices.shape[-1]
-            return torch.zeros_like(call.hidden)
-
-        return forward
-
-    stand_ins = {model.get_submodule(path): idle_experts(layer) for layer, path in experts_paths.items()}
-    try:
-        for module, forward in stand_ins.items():
-            module.forward = forward
-        # A ready mask of four axes, because building one looks at values, which meta tensors have not.
-        tokens = torch.zeros(1, 2, dtype=torch.long, device="meta")
-        mask = torch.zeros(1, 1, 2, 2, dtype=model.dtype, device="meta")
-        with torch.no_grad():
-            model.eval()(input_ids=tokens, attention_mask=mask, use_cache=False)
-    finally:
-        for module in stand_ins:
-            vars(module).pop("forward", None)
-    missing = [layer for layer in experts_paths if layer not in found]
-    if missing:
-        raise ValueError(
-            f"The experts of {', '.join(missing)} are never called by the model's forward: not supported."
-        )
-    return found
-
-
-def _group_limits(model: PreTrainedModel, top_k: int) -> tuple[int, int]:
-    """Groups of a group-limited router (DeepSeek-V3 and its descendants) and the fewest experts it works with.
-
-    Such a router scores a group by its two best experts, keeps `topk_group` groups, and takes the top-k from those;
-    its reshape needs the same number of experts in each group.
-    """
+def _make_block(model: PreTrainedModel, structure: Structure, sketches: list[BlockSketch]) -> MoEBlock:
     config = model.config.get_text_config(decoder=True)
-    num_groups = global_value(config, "n_group") or 1
-    if num_groups == 1:
-        return 1, top_k
-    open_groups = global_value(config, "topk_group") or num_groups
-    return num_groups, num_groups * max(2, math.ceil(top_k / open_groups))
+    first = sketches[0]
+    experts = tuple(model.get_submodule(sketch.path) for sketch in sketches)
+    top_k = first.top_k or read_top_k(structure.model.get_submodule(first.path), config)
+    num_groups, min_kept = group_limits(config, top_k)
+
+    def parts(names: list[str]) -> list[ExpertTensor]:
+        owners: dict[int, list[nn.Module]] = defaultdict(list)
+        found = {}
+        for name in names:
+            path, _, attribute = name.rpartition(".")
+            value = getattr(model.get_submodule(path), attribute)
+            owners[id(value)].append(model.get_submodule(path))
+            found[id(value)] = (attribute, structure.axes[name])
+        return [ExpertTensor(tuple(owners[key]), *found[key]) for key in found]
+
+    def counts(places) -> list[CountAttribute]:
+        return [CountAttribute(model.get_submodule(path), count) for path, count in places]
+
+    lists = [name for name in first.expert_names if name in structure.lists]
+    tensors = [name for sketch in sketches for name in sketch.expert_names if name not in structure.lists]
+    return first.adapter(
+        path=first.path[len(first.layer) + 1 :],
+        experts=experts,
+        top_k=top_k,
+        num_groups=num_groups,
+        min_kept=min_kept,
+        expert_parts=[
+            *parts(tensors),
+            *(ExpertList(model.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2]) for name in lists),
+        ],
+        router_tensors=parts([name for sketch in sketches for name in sketch.router_names]),
+        expert_counts=counts([place for sketch in sketches for place in sketch.expert_counts]),
+        router_counts=counts([place for sketch in sketches for place in sketch.router_counts]),
+    )
+
+
+def _fixed_routing(blocks: list[MoEBlock]) -> str:
+    """Why a layer cannot be pruned, if it cannot: its router looks the experts of a token up in a table of numbers."""
+    for tensor in (tensor for block in blocks for tensor in block.router_tensors):
+        for owner in tensor.owners:
+            for name, value in named_tensors(owner):
+                if not value.is_floating_point() and value.ndim == 2:
+                    return f"its experts are chosen by a fixed table ({name}), not by a router"
+    return ""

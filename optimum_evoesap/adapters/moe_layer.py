@@ -3,163 +3,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
-import torch
 from torch import nn
+from transformers import PretrainedConfig
 
-from .structure import ExpertAxis, ExpertCount
-
-
-@dataclass(frozen=True)
-class ExpertTensor:
-    """A parameter or buffer with an expert axis, by the module that owns it."""
-
-    owner: nn.Module
-    name: str
-    axis: ExpertAxis
-
-    @property
-    def value(self) -> torch.Tensor:
-        """The tensor as it stands in the module now."""
-        return getattr(self.owner, self.name)
-
-    def selected(self, experts: list[int]) -> torch.Tensor:
-        """A copy with the rows of `experts`, in that order, and the extra rows."""
-        value = self.value
-        rows, extra = self.axis.rows, self.axis.extra
-        chosen = [expert * rows + row for expert in experts for row in range(rows)]
-        chosen += range(value.shape[self.axis.axis] - extra, value.shape[self.axis.axis])
-        return value.detach().index_select(self.axis.axis, torch.tensor(chosen, device=value.device))
-
-    def replace(self, value: torch.Tensor) -> None:
-        """Put a tensor in place, as the parameter or buffer that the old one is."""
-        if self.name in self.owner._parameters:
-            if not isinstance(value, nn.Parameter):
-                value = nn.Parameter(value, requires_grad=self.value.requires_grad)
-            self.owner._parameters[self.name] = value
-        else:
-            self.owner._buffers[self.name] = value
-
-
-@dataclass(frozen=True)
-class CountAttribute:
-    """An integer attribute that counts experts, by the module that has it."""
-
-    owner: nn.Module
-    count: ExpertCount
-
-    def set_experts(self, num_experts: int) -> None:
-        """Make it say that there are `num_experts` experts."""
-        setattr(self.owner, self.count.attribute, self.count.rows * num_experts + self.count.extra)
+from ..config_attributes import per_layer_overrides
+from ..layer_config import give_layer_config
+from .block import MoEBlock
+from .parts import ExpertList, ExpertTensor
 
 
 @dataclass
 class MoELayer:
     """One sparse layer of a model.
 
+    Where a layer has several blocks under one expert count (ERNIE 4.5 VL: experts for text and for images; JetMoE: in
+    the MLP and in the attention), its experts are numbered through, block after block, and each block is a group
+    of which as many experts go as of the others.
+
     Attributes:
         index: Index of the decoder layer.
-        layer: The decoder layer.
-        experts: The module that runs the experts; its call takes hidden states, expert indices and gate weights.
-        top_k: Experts that a token is routed to.
-        num_groups: Groups of a group-limited router, otherwise 1.
-        min_kept: Fewest experts with which the router still works.
-        expert_tensors: Tensors inside `experts`.
-        router_tensors: Tensors with an expert axis everywhere else in the layer.
-        expert_counts: Integer attributes inside `experts`.
-        router_counts: Integer attributes everywhere else in the layer.
+        modules: The decoder layer; several where stacks of layers share their weights (DiffusionGemma).
+        blocks: Its routers with their experts.
+        config: The config that says how many experts there are.
+        attribute: The attribute under which it says so.
+        whole_because: Why the layer must be left whole; empty where it can be pruned.
     """
 
     index: int
-    layer: nn.Module
-    experts: nn.Module
-    top_k: int
-    num_groups: int
-    min_kept: int
-    expert_tensors: list[ExpertTensor]
-    router_tensors: list[ExpertTensor]
-    expert_counts: list[CountAttribute]
-    router_counts: list[CountAttribute]
+    modules: tuple[nn.Module, ...]
+    blocks: list[MoEBlock]
+    config: PretrainedConfig
+    attribute: str
+    whole_because: str = ""
 
     @property
     def num_experts(self) -> int:
-        """Routed experts in the layer now."""
-        tensor = self.expert_tensors[0]
-        return (tensor.value.shape[tensor.axis.axis] - tensor.axis.extra) // tensor.axis.rows
+        """Routed experts in the layer now, of all its blocks."""
+        return sum(block.num_experts for block in self.blocks)
 
     @property
-    def tensors(self) -> list[ExpertTensor]:
-        """All tensors with an expert axis."""
-        return self.expert_tensors + self.router_tensors
+    def experts_per_block(self) -> int:
+        """What the config says of this layer: the experts of one block."""
+        return self.blocks[0].num_experts
 
     @property
-    def counts(self) -> list[CountAttribute]:
-        """All integers that count experts."""
-        return self.expert_counts + self.router_counts
+    def top_k(self) -> int:
+        """Experts of a block that a token is routed to."""
+        return self.blocks[0].top_k
+
+    @property
+    def num_groups(self) -> int:
+        """Groups that must stay equal: those of a group-limited router, and the blocks."""
+        return sum(block.num_groups for block in self.blocks)
+
+    @property
+    def min_kept(self) -> int:
+        """Fewest experts with which the layer still works."""
+        return self.num_experts if self.whole_because else sum(block.min_kept for block in self.blocks)
+
+    @property
+    def parts(self) -> list[ExpertTensor | ExpertList]:
+        """Everything that has one entry per expert."""
+        return [part for block in self.blocks for part in block.parts]
 
     @property
     def expert_parameters(self) -> int:
         """Parameters of all routed experts of the layer."""
-        return sum(tensor.value.numel() for tensor in self.expert_tensors)
-
-
-@dataclass
-class ExpertsCall:
-    """The arguments of one call of an experts module, whatever their order and names.
-
-    The expert indices are the integer tensor, the gate weights the floating one of the same shape.
-    """
-
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-
-    def __post_init__(self):
-        places = list(self._places())
-        self._indices_place = next(p for p, v in places if not v.is_floating_point() and v.dtype != torch.bool)
-        shape = self.indices.shape
-        floating = [(p, v) for p, v in places if v.is_floating_point()]
-        self._weights_place = next(p for p, v in floating if v.shape == shape and p != floating[0][0])
-        self._hidden_place = floating[0][0]
-
-    def _places(self) -> Iterator[tuple[int | str, torch.Tensor]]:
-        yield from ((i, v) for i, v in enumerate(self.args) if isinstance(v, torch.Tensor))
-        yield from ((k, v) for k, v in self.kwargs.items() if isinstance(v, torch.Tensor))
-
-    def _get(self, place: int | str) -> torch.Tensor:
-        return self.args[place] if isinstance(place, int) else self.kwargs[place]
+        parts = (part for block in self.blocks for part in block.expert_parts)
+        return sum(parameter.numel() for part in parts for parameter in part.parameters())
 
     @property
-    def hidden(self) -> torch.Tensor:
-        """Hidden states, shape (tokens, hidden size)."""
-        return self._get(self._hidden_place)
+    def is_on_meta(self) -> bool:
+        """Whether some of it is not in memory."""
+        return any(tensor.is_meta for part in self.parts for tensor, _ in part.tensors_per_expert())
 
-    @property
-    def indices(self) -> torch.Tensor:
-        """Expert of each route, shape (tokens, top-k)."""
-        return self._get(self._indices_place)
+    def slice_virtually(self, kept: Sequence[int], undo: ExitStack) -> None:
+        """Behave as if only `kept` were there, with the expert weights left in place, until `undo` is closed."""
+        by_block = self._by_block(kept)
+        # Some routers read the count from their config when they run (ZAYA).
+        overrides = per_layer_overrides(self.config).get(self.index, {}) | {self.attribute: len(by_block[0])}
+        give_layer_config(self.modules, self.config, overrides, undo)
+        for block, experts in zip(self.blocks, by_block):
+            block.slice_virtually(experts, undo)
 
-    @property
-    def weights(self) -> torch.Tensor:
-        """Gate weight of each route, shape (tokens, top-k)."""
-        return self._get(self._weights_place)
+    def remove_all_but(self, kept: Sequence[int]) -> None:
+        """Really remove the other experts."""
+        for block, experts in zip(self.blocks, self._by_block(kept)):
+            if len(experts) < block.num_experts:
+                block.remove_all_but(experts)
 
-    def replace(
-        self,
-        indices: torch.Tensor,
-        hidden: torch.Tensor | None = None,
-        weights: torch.Tensor | None = None,
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments of the same call with other tensors in their places."""
-        args, kwargs = list(self.args), dict(self.kwargs)
-        places = (self._indices_place, self._hidden_place, self._weights_place)
-        for place, value in zip(places, (indices, hidden, weights)):
-            if value is None:
-                continue
-            if isinstance(place, int):
-                args[place] = value
-            else:
-                kwargs[place] = value
-        return tuple(args), kwargs
+    def _by_block(self, kept: Sequence[int]) -> list[list[int]]:
+        absent = [expert for expert in kept if not 0 <= expert < self.num_experts]
+        if absent:
+            raise IndexError(
+                f"Layer {self.index} has no expert {absent[0]}; its {self.num_experts} are numbered from 0."
+            )
+        size, numbers = self.experts_per_block, range(len(self.blocks))
+        return [[expert - number * size for expert in kept if expert // size == number] for number in numbers]

@@ -2,7 +2,8 @@
 """Where a model class keeps its experts, found by building it on the meta device with different expert counts.
 
 No architecture is named here: what moves when the expert count moves belongs to the experts. A tensor axis that has
-`rows * count + extra` entries is an expert axis; an integer attribute that moves the same way counts experts.
+`rows * count + extra` entries is an expert axis; an integer attribute that moves the same way counts experts; a list
+of modules that grows the same way holds them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
+
+from ..config_attributes import count_holder, expert_counts, per_layer_overrides
 
 
 @dataclass(frozen=True)
@@ -41,15 +44,24 @@ class Structure:
 
     Attributes:
         attribute: The config attribute that the architecture itself reads (never an alias of it).
-        axes: Expert axis by full tensor name.
+        axes: Expert axis by full tensor name; a tensor with several names comes under each.
+        lists: Full names of the module lists with one module per expert.
         counts: Integer attributes by full module name.
         model: The model on the meta device at the config's own count, to look at shapes and modules.
     """
 
     attribute: str
     axes: dict[str, ExpertAxis]
+    lists: list[str]
     counts: dict[str, list[ExpertCount]]
     model: PreTrainedModel
+
+    @property
+    def size(self) -> int:
+        """Entries of all tensors that move with the count."""
+        shapes = dict(named_tensors(self.model, remove_duplicate=False))
+        in_lists = sum(p.numel() for path in self.lists for p in self.model.get_submodule(path).parameters())
+        return in_lists + sum(shapes[name].numel() for name in self.axes)
 
 
 def discover_structure(model_class: type[PreTrainedModel], config: PretrainedConfig) -> Structure | None:
@@ -61,15 +73,34 @@ def discover_structure(model_class: type[PreTrainedModel], config: PretrainedCon
 
     Returns:
         The structure, or `None` when no integer of the config moves a router and its experts (a dense model).
+
+    Raises:
+        ValueError: The class cannot be built with any other expert count.
     """
-    for attribute, count in _candidate_counts(config):
-        models = [build_on_meta(model_class, with_expert_count(config, attribute, count * k)) for k in (1, 2, 3)]
-        axes = _moving_axes(models, count)
-        # A shared expert's width can follow an expert count too; only the router has exactly one row per expert
-        # beside the much larger expert weights.
-        if any(item.rows == 1 for item in axes.values()) and len(axes) > 1:
-            return Structure(attribute, axes, _moving_counts(models, count), models[0])
-    return None
+    found, failure = [], None
+    for attribute, count in expert_counts(config):
+        try:
+            found.append(_structure(model_class, config, attribute, count))
+        except Exception as error:  # configs refuse in many ways, say a top-k above the expert count
+            failure = error
+    structures = [each for each in found if each is not None]
+    if not structures and failure is not None:
+        raise ValueError(f"{model_class.__name__} cannot be built with other expert counts: {failure}") from failure
+    # Counts of shared or zero experts can move router rows as well; the routed experts are the bulk.
+    return max(structures, key=lambda each: each.size, default=None)
+
+
+def _structure(
+    model_class: type[PreTrainedModel], config: PretrainedConfig, attribute: str, count: int
+) -> Structure | None:
+    models = [build_on_meta(model_class, with_expert_count(config, attribute, count * k)) for k in (1, 2, 3)]
+    axes = _moving_axes(models, count)
+    lists = _growing_lists(models, count)
+    # A shared expert's width can follow an expert count too; only the router has exactly one row per expert
+    # beside the much larger expert weights.
+    if not any(item.rows == 1 for item in axes.values()) or len(axes) + len(lists) < 2:
+        return None
+    return Structure(attribute, axes, lists, _moving_counts(models, count), models[0])
 
 
 def build_on_meta(model_class: type[PreTrainedModel], config: PretrainedConfig) -> PreTrainedModel:
@@ -86,34 +117,12 @@ def with_expert_count(config: PretrainedConfig, attribute: str, count: int) -> P
     for layer in overrides.values():
         layer.pop(attribute, None)
     text_config.per_layer_config = {layer: values for layer, values in overrides.items() if values} or None
-    setattr(text_config, attribute, count)
+    setattr(count_holder(text_config, attribute), attribute, count)
     return config
 
 
-def per_layer_overrides(config: PretrainedConfig) -> dict[int, dict[str, Any]]:
-    """The `per_layer_config` of a config as plain numbers, with aliases resolved to the attribute that is read."""
-    overrides = config.to_dict().get("per_layer_config") or {}
-    return {
-        int(layer): {config.attribute_map.get(name, name): value for name, value in values.items()}
-        for layer, values in overrides.items()
-    }
-
-
-def global_value(config: PretrainedConfig, attribute: str, default: Any = None) -> Any:
-    """The config-wide value of an attribute, also where layers override it (reading it plainly would then raise)."""
-    return config.__dict__.get(config.attribute_map.get(attribute, attribute), default)
-
-
-def _candidate_counts(config: PretrainedConfig) -> Iterator[tuple[str, int]]:
-    text_config = config.get_text_config(decoder=True)
-    for name in list(text_config.__dict__):
-        value = global_value(text_config, name)
-        if "expert" in name and isinstance(value, int) and not isinstance(value, bool) and value > 1:
-            yield name, value
-
-
 def _moving_axes(models: list[PreTrainedModel], count: int) -> dict[str, ExpertAxis]:
-    shapes = [{name: tuple(tensor.shape) for name, tensor in named_tensors(model)} for model in models]
+    shapes = [{n: tuple(t.shape) for n, t in named_tensors(model, remove_duplicate=False)} for model in models]
     axes = {}
     for name, shape in shapes[0].items():
         sizes = [each.get(name, ()) for each in shapes]
@@ -122,6 +131,11 @@ def _moving_axes(models: list[PreTrainedModel], count: int) -> dict[str, ExpertA
             if affine is not None:
                 axes[name] = ExpertAxis(axis, *affine)
     return axes
+
+
+def _growing_lists(models: list[PreTrainedModel], count: int) -> list[str]:
+    lengths = [{n: len(m) for n, m in model.named_modules() if isinstance(m, nn.ModuleList)} for model in models]
+    return [name for name in lengths[0] if _affine([each.get(name) for each in lengths], count) == (1, 0)]
 
 
 def _moving_counts(models: list[PreTrainedModel], count: int) -> dict[str, list[ExpertCount]]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -23,12 +23,14 @@ class OutputHead:
     """
 
     linear: nn.Linear
+    vocabulary: int
     logit_scale: float = 1.0
     soft_cap: float | None = None
 
     def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
         """Logits of the positions."""
-        logits = self.linear(hidden)
+        # Rows behind the vocabulary are padding, which the model cuts off as well.
+        logits = self.linear(hidden)[..., : self.vocabulary]
         if self.logit_scale != 1.0:
             logits = logits * self.logit_scale
         if self.soft_cap is not None:
@@ -37,28 +39,76 @@ class OutputHead:
 
 
 @torch.no_grad()
-def find_output_head(model: PreTrainedModel, input_ids: torch.Tensor) -> OutputHead:
-    """Find how `model` makes logits, and prove it on the first tokens of `input_ids`, shape (batch, tokens).
+def final_hidden_states(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """What enters the output layer, shape (batch, tokens, hidden size): the whole model runs, but for that layer.
+
+    Args:
+        model: A model with an output layer.
+        inputs: Inputs of its forward.
+
+    Raises:
+        ValueError: The model has no output layer, or does not use it.
+    """
+    linear = output_layer(model)
+    seen: list[torch.Tensor] = []
+
+    def idle_forward(hidden: torch.Tensor) -> torch.Tensor:
+        seen.append(hidden)
+        return hidden[..., :1]
+
+    # A hook of accelerate's stands there already where the model is spread over devices.
+    own = vars(linear).get("forward")
+    linear.forward = idle_forward  # type: ignore[method-assign]
+    try:
+        model(**inputs, use_cache=False)
+    finally:
+        del linear.forward
+        if own is not None:
+            linear.forward = own  # type: ignore[method-assign]
+    if not seen:
+        raise ValueError(f"{type(model).__name__} makes its logits without its output layer: not supported.")
+    return seen[-1]
+
+
+def output_layer(model: PreTrainedModel) -> nn.Linear:
+    """The layer that makes logits, also where only a model inside the model knows it.
+
+    Raises:
+        ValueError: There is none.
+    """
+    for module in model.modules():
+        linear = module.get_output_embeddings() if isinstance(module, PreTrainedModel) else None
+        if linear is not None:
+            return linear
+    raise ValueError(
+        f"{type(model).__name__} has no output layer: load it as a model for causal language modelling."
+    )
+
+
+@torch.no_grad()
+def find_output_head(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> OutputHead:
+    """Find how `model` makes logits, and prove it on the first tokens of `inputs`, shape (batch, tokens).
 
     Raises:
         ValueError: The logits are NaN or infinite, or no known form gives them.
     """
-    linear = model.get_output_embeddings()
-    if linear is None:
-        raise ValueError(
-            f"{type(model).__name__} has no output layer: load it as a model for causal language modelling."
-        )
-    # Without a mask: what the tokens mean does not matter here, and padding must not hide these few.
-    input_ids = input_ids[:1, :_PROBE_LENGTH]
-    hidden = model.base_model(input_ids=input_ids, use_cache=False)[0]
-    logits = model(input_ids=input_ids, use_cache=False).logits.float()
+    linear = output_layer(model)
+    # Text alone and without a mask: what the tokens mean does not matter here, and padding must not hide these few.
+    tokens = {"input_ids": inputs["input_ids"][:1, :_PROBE_LENGTH]}
+    with torch.random.fork_rng(devices=[linear.weight.device] if linear.weight.is_cuda else []):
+        # DiffusionGemma starts from random tokens.
+        torch.manual_seed(0)
+        hidden = final_hidden_states(model, tokens)
+        torch.manual_seed(0)
+        logits = model(**tokens, use_cache=False).logits.float()
     if not torch.isfinite(logits).all():
         raise ValueError(
             f"{type(model).__name__} gives NaN or infinite logits on the data. Check the weights, or load the model "
             "in another dtype (bfloat16 or float32 in place of float16)."
         )
     # The nearest of all: a high soft cap hardly shows on small logits, so the first form that is close could be wrong.
-    forms = list(_known_forms(linear, model.config.get_text_config(decoder=True)))
+    plain = OutputHead(linear, logits.shape[-1])
+    forms = list(_known_forms(plain, hidden, logits, model.config.get_text_config(decoder=True)))
     errors = [float((head(hidden).float().to(logits.device) - logits).abs().max()) for head in forms]
     nearest = min(range(len(forms)), key=errors.__getitem__)
     if errors[nearest] <= 1e-2 * float(logits.abs().max()):
@@ -69,10 +119,21 @@ def find_output_head(model: PreTrainedModel, input_ids: torch.Tensor) -> OutputH
     )
 
 
-def _known_forms(linear: nn.Linear, config: PretrainedConfig) -> Iterator[OutputHead]:
-    yield OutputHead(linear)
-    numbers = {v for k, v in config.__dict__.items() if "logit" in k and isinstance(v, (int, float)) and v > 0}
-    for number in sorted(numbers):
-        yield OutputHead(linear, soft_cap=float(number))
-        yield OutputHead(linear, logit_scale=float(number))
-        yield OutputHead(linear, logit_scale=1 / float(number))
+def _known_forms(
+    plain: OutputHead, hidden: torch.Tensor, logits: torch.Tensor, config: PretrainedConfig
+) -> Iterator[OutputHead]:
+    raw = plain(hidden).double().to(logits.device)
+    numbers = {float(v) for k, v in config.__dict__.items() if "logit" in k and isinstance(v, (int, float)) and v > 0}
+    scales = sorted({1.0, *numbers, *(1 / number for number in numbers)})
+    for soft_cap in (None, *sorted(numbers)):
+        for scale in (*scales, _fitted_scale(raw, logits.double(), soft_cap)):
+            yield OutputHead(plain.linear, plain.vocabulary, scale, soft_cap)
+
+
+def _fitted_scale(raw: torch.Tensor, logits: torch.Tensor, soft_cap: float | None) -> float:
+    """The factor by least squares, for models that take it from something else than one number of the config."""
+    if soft_cap is not None:
+        far = logits.abs() > 0.9 * soft_cap
+        logits = soft_cap * torch.atanh((logits / soft_cap).masked_fill(far, 0.0))
+        raw = raw.masked_fill(far, 0.0)
+    return float((raw * logits).sum() / (raw * raw).sum().clamp(min=1e-12))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
-from .output_head import find_output_head
+from .output_head import final_hidden_states, find_output_head
 from .registry import FITNESSES, ScoredBlock
 
 
@@ -52,7 +52,7 @@ class FitnessScorer:
         self._model = model
         self._name = fitness
         self._generator = torch.Generator().manual_seed(seed)
-        self._head = find_output_head(model, batches[0]["input_ids"])
+        self._head = find_output_head(model, batches[0])
         self._teacher = [self._teach(batch) for batch in batches]
         self.num_positions = sum(batch.targets.numel() for batch in self._teacher)
         if self.num_positions == 0:
@@ -109,10 +109,15 @@ class FitnessScorer:
         return _TeacherBatch(inputs, scored.to(hidden.device), targets, draws, hidden, log_sum_exp)
 
     def _hidden(self, inputs: dict[str, torch.Tensor], scored: torch.Tensor) -> torch.Tensor:
-        hidden = self._model.base_model(**inputs, use_cache=False)[0]
+        hidden = final_hidden_states(self._model, inputs)
+        if hidden.shape[:2] != inputs["input_ids"].shape:
+            raise ValueError(
+                f"{type(self._model).__name__} gives logits for {tuple(hidden.shape[:2])} positions, where the tokens are "
+                f"{tuple(inputs['input_ids'].shape)}: it does not predict the next token of a text, so allocations cannot "
+                "be scored on it. Use allocation='uniform', or counts of your own."
+            )
         return hidden.flatten(0, 1)[scored.to(hidden.device)]
 
     def _parts(self, positions: int) -> list[slice]:
-        vocabulary = self._head.linear.weight.shape[0]
-        size = max(1, _BLOCK_BYTES // (_BYTES_PER_LOGIT * vocabulary))
+        size = max(1, _BLOCK_BYTES // (_BYTES_PER_LOGIT * self._head.vocabulary))
         return [slice(start, start + size) for start in range(0, positions, size)]

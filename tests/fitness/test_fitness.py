@@ -16,7 +16,7 @@ from optimum_evoesap.fitness.output_head import find_output_head
 from optimum_evoesap.fitness.scorer import FitnessScorer
 from optimum_evoesap.virtual_slice import VirtualSlice
 
-from ..model_matrix import MODEL_TYPES, make_model, random_kept, random_tokens
+from ..model_matrix import make_model, random_kept, random_tokens
 
 
 def slow_esap(teacher: torch.Tensor, student: torch.Tensor) -> float:
@@ -116,14 +116,7 @@ def batches_of(tokens, labels=None, **more):
     return [{"input_ids": tokens, "labels": tokens.clone() if labels is None else labels, **more}]
 
 
-@pytest.mark.parametrize("model_type", MODEL_TYPES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
-def test_esap_of_the_unpruned_model_is_one(model_type, dtype):
-    scorer = FitnessScorer(make_model(model_type, dtype), batches_of(random_tokens(2, 16)))
-    assert scorer.score() == pytest.approx(1.0, abs=1e-5)
-
-
-@pytest.mark.parametrize("model_type", MODEL_TYPES)
+@pytest.mark.parametrize("model_type", ["olmoe", "cohere2_moe", "gemma4"])
 def test_scorer_is_esap_of_whole_logits_with_the_mask_shifted(model_type, monkeypatch):
     monkeypatch.setattr(
         scorer_module, "_BLOCK_BYTES", scorer_module._BYTES_PER_LOGIT * 96 * 5
@@ -137,7 +130,7 @@ def test_scorer_is_esap_of_whole_logits_with_the_mask_shifted(model_type, monkey
     scorer = FitnessScorer(model, batches_of(tokens, labels))
     with torch.no_grad(), VirtualSlice(layers, random_kept(layers, 3)):
         value = scorer.score()
-        student = model(tokens).logits
+        student = model(input_ids=tokens).logits
     with torch.no_grad():
         teacher = model(tokens).logits
     # The first answer token is token 6, which position 5 predicts; the last position predicts nothing.
@@ -177,7 +170,7 @@ def test_data_without_scored_tokens_and_nan_logits_are_refused():
 
 def test_output_head_finds_a_scale_and_a_soft_cap():
     model = make_model("olmoe")
-    inputs = random_tokens(1, 8)
+    inputs = {"input_ids": random_tokens(1, 8)}
     assert find_output_head(model, inputs).soft_cap is None
     plain = model.forward
 

@@ -1,0 +1,91 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""The common case: one module holds all experts and is called with hidden states, expert indices and gate weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+import torch
+from torch import nn
+
+from .block import MoEBlock, Record, Routes, post_hook, pre_hook
+from .experts_call import ExpertsCall
+
+
+class RoutedExperts(MoEBlock):
+    """Experts that are told for each token which of them work on it, and with which weight."""
+
+    @classmethod
+    def claims(cls, owner: nn.Module, name: str) -> bool:
+        """All experts; asked last."""
+        return True
+
+    def restrict(self, kept: Sequence[int], undo: ExitStack) -> None:
+        """Map the indices of the sliced router back to those of the whole experts, just before they run."""
+        extra = max((tensor.axis.extra for tensor in self.router_tensors), default=0)
+        hook = _map_back([*kept, *range(self.num_experts, self.num_experts + extra)])
+        for experts in self.experts:
+            undo.enter_context(pre_hook(experts, hook))
+
+    def observe(self, record: Record, undo: ExitStack) -> None:
+        """Hand each token to its experts as top-k tokens with one expert and weight one.
+
+        The outputs that come back are those of the experts themselves. Their norms are taken, then they are weighted
+        and summed as the module would have done. So the indices and weights are the router's own, and no expert runs
+        on a token not routed to it.
+        """
+        for experts in self.experts:
+            calls: list[ExpertsCall] = []
+            undo.enter_context(pre_hook(experts, _one_route_a_token(calls, self.single_routes)))
+            undo.enter_context(post_hook(experts, _sum_of_routes(calls, record)))
+
+    @staticmethod
+    def single_routes(call: ExpertsCall) -> tuple[torch.Tensor, torch.Tensor]:
+        """Indices and weights of a call with one route a token, each of weight one; shape (routes, 1)."""
+        return call.indices.reshape(-1, 1), torch.ones_like(call.weights).reshape(-1, 1)
+
+
+def _map_back(original: list[int]) -> Callable[..., tuple[tuple, dict]]:
+    tables: dict[torch.device, torch.Tensor] = {}
+
+    def hook(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        call = ExpertsCall(args, kwargs)
+        indices = call.indices
+        if indices.device not in tables:
+            tables[indices.device] = torch.tensor(original, device=indices.device, dtype=indices.dtype)
+        return call.replace(tables[indices.device][indices])
+
+    return hook
+
+
+def _one_route_a_token(
+    calls: list[ExpertsCall], single_routes: Callable[[ExpertsCall], tuple[torch.Tensor, torch.Tensor]]
+) -> Callable[..., tuple[tuple, dict]]:
+    def hook(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        call = ExpertsCall(args, kwargs)
+        calls.append(call)
+        indices, weights = single_routes(call)
+        hidden = call.hidden.flatten(0, -2).repeat_interleave(call.indices.shape[-1], dim=0)
+        return call.replace(indices, hidden, weights)
+
+    return hook
+
+
+def _sum_of_routes(calls: list[ExpertsCall], record: Record) -> Callable[..., torch.Tensor]:
+    def hook(module: nn.Module, args: tuple, output: torch.Tensor) -> torch.Tensor:
+        call = calls.pop()
+        num_tokens, top_k = call.indices.shape
+        outputs = output.reshape(num_tokens, top_k, -1)
+        record(
+            Routes(
+                experts=call.indices.reshape(-1),
+                weights=call.weights.reshape(-1),
+                norms=torch.linalg.vector_norm(outputs, dim=-1, dtype=torch.float32).reshape(-1),
+                tokens=torch.arange(num_tokens, device=output.device).repeat_interleave(top_k),
+                num_tokens=num_tokens,
+            )
+        )
+        return torch.bmm(call.weights.to(outputs.dtype)[:, None], outputs)[:, 0].view(*call.hidden.shape[:-1], -1)
+
+    return hook
