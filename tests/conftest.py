@@ -5,8 +5,13 @@ from __future__ import annotations
 
 import os
 
+import torch
+
 
 # Tests never reach for the Hub; those that push run against a local server in processes of their own.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+# The models are tiny: more threads cost more than they bring, and the tests run in several processes.
+torch.set_num_threads(1)

@@ -33,6 +33,10 @@ def model_structure(model: PreTrainedModel) -> Structure:
             "experts. Load it without quantization (dequantize=True in its quantization config), prune, then quantize."
         )
     structure = discover_structure(type(model), model.config)
+    if structure is None and model.config.is_encoder_decoder:
+        raise ValueError(
+            f"{type(model).__name__} has an encoder and a decoder; only decoder language models can be pruned."
+        )
     if structure is None:
         raise ValueError(
             f"{type(model).__name__} (model type {model.config.model_type!r}) has no routed experts to remove: "
