@@ -13,6 +13,10 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from optimum_evoesap import EvoESAPConfig, MoEPruner
+from optimum_evoesap.adapters import find_moe_layers, model_structure
+from optimum_evoesap.observer import observe_experts
+from optimum_evoesap.surgery import remove_experts
+from optimum_evoesap.virtual_slice import VirtualSlice
 
 from .model_matrix import ROWS, make_model
 
@@ -72,6 +76,36 @@ def test_every_row_of_this_release_is_there():
     for row in ROWS.values():
         if row.is_installed:
             assert row.load_class().__name__ == row.model_class.rpartition(":")[2]
+
+
+def test_the_page_of_architectures_is_that_of_the_matrix():
+    if not all(row.is_installed for row in ROWS.values()):
+        pytest.skip("the page is made with the release that has all architectures")
+    from docs.make_architectures import PAGE, make_page
+
+    assert PAGE.read_text() == make_page(), "run `make docs`"
+
+
+def test_an_adapter_of_ones_own_gives_the_same_logits_virtually_and_really():
+    """The model of the documentation, whose experts are called in a way that the package does not know."""
+    from examples.own_architecture import GatedConfig, GatedForCausalLM, GateMatrixExperts
+
+    torch.manual_seed(0)
+    model = GatedForCausalLM(GatedConfig()).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.5)
+    tokens = torch.randint(0, 64, (2, 12))
+    layers, structure = find_moe_layers(model), model_structure(model)
+    assert all(isinstance(layer.blocks[0], GateMatrixExperts) and layer.top_k == 2 for layer in layers)
+    kept = {0: [1, 4, 6], 1: [0, 7], 2: [0, 1, 2, 3, 5]}
+    with torch.no_grad():
+        with VirtualSlice(layers, kept):
+            virtual = model(tokens).logits
+        statistics = observe_experts(model, layers, [{"input_ids": tokens}], progress=False)
+        assert int(statistics.layers[1].routed_tokens.sum()) == 2 * tokens.numel()
+        assert not torch.equal(model(tokens).logits, virtual)
+        assert torch.equal(remove_experts(model, layers, structure, kept)(tokens).logits, virtual)
 
 
 def test_a_grid_of_experts_is_refused():

@@ -1,7 +1,7 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
 """Adapters: find the sparse layers of a model, their routers, their experts and every tensor with an expert axis."""
 
-from .block import ADAPTERS, MoEBlock, Routes, register_adapter
+from .block import ADAPTERS, MoEBlock, Routes, post_hook, pre_hook, register_adapter
 from .dense_experts import DenseExperts
 from .discovery import find_moe_layers, model_structure
 from .experts_call import ExpertsCall
@@ -31,5 +31,7 @@ __all__ = [
     "discover_structure",
     "find_moe_layers",
     "model_structure",
+    "post_hook",
+    "pre_hook",
     "register_adapter",
 ]
