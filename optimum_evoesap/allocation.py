@@ -43,9 +43,9 @@ class AllocationSpace:
         largest = sum(space.max_removed) / sum(num_experts)
         if budget > sum(space.max_removed):
             raise ValueError(
-                f"sparsity={sparsity} would remove {budget} of {sum(num_experts)} experts, but each layer must "
-                f"keep at least {max(min_kept)} (its top-k, or min_experts): the largest possible "
-                f"sparsity is {largest:.4g}."
+                f"sparsity={sparsity} would remove {budget} of {sum(num_experts)} experts, but the layers can lose "
+                f"only {sum(space.max_removed)}, so that each keeps what its router needs and min_experts: the "
+                f"largest possible sparsity is {largest:.4g}."
             )
         if budget == 0:
             raise ValueError(

@@ -18,7 +18,9 @@ from .search_state import STATE_FOLDER
 
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
+
+    from .loading import Processor
 
 
 def check_output_folder(directory: str | Path) -> None:
@@ -43,7 +45,7 @@ def check_output_folder(directory: str | Path) -> None:
 def write_checkpoint(
     directory: str | Path,
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase | None,
+    tokenizer: Processor | None,
     config: EvoESAPConfig,
     result: PruningResult,
     repo_id: str | None = None,
@@ -58,7 +60,7 @@ def write_checkpoint(
     Args:
         directory: The output folder.
         model: The pruned model; weights go into safetensors, in shards.
-        tokenizer: Saved too where there is one.
+        tokenizer: Saved too where there is one; a processor with its tokenizer.
         config: Written as `evoesap_config.json`.
         result: Written as `evoesap_result.json`.
         repo_id: The repository that the folder is for, if any: named in the model card, and then the names of local

@@ -27,9 +27,11 @@ class LayerInspection:
         index: Index of the decoder layer.
         num_experts: Routed experts.
         top_k: Experts that a token is routed to.
-        num_groups: Groups of a group-limited router, otherwise 1.
+        num_groups: Groups of experts from each of which as many go: those of a group-limited router, and the blocks
+            of a layer that has several under one count; otherwise 1.
         min_kept: Fewest experts that pruning must leave.
         parameters_per_expert: Parameters that go with one expert, its share of the router included.
+        whole_because: Why the layer must be left whole; empty where it can be pruned.
     """
 
     index: int
@@ -38,6 +40,7 @@ class LayerInspection:
     num_groups: int
     min_kept: int
     parameters_per_expert: int
+    whole_because: str = ""
 
 
 @dataclass
@@ -177,7 +180,8 @@ def _spaces(layers: Sequence[MoELayer]) -> list[AllocationSpace]:
 def _inspect_layer(layer: MoELayer) -> LayerInspection:
     per_expert = [pair for part in layer.blocks[0].parts for pair in part.tensors_per_expert()]
     parameters = sum(values for tensor, values in per_expert if isinstance(tensor, torch.nn.Parameter))
-    return LayerInspection(layer.index, layer.num_experts, layer.top_k, layer.num_groups, layer.min_kept, parameters)
+    numbers = (layer.index, layer.num_experts, layer.top_k, layer.num_groups, layer.min_kept, parameters)
+    return LayerInspection(*numbers, layer.whole_because)
 
 
 def _outlook(

@@ -9,14 +9,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from .configuration import EvoESAPConfig
-from .data import DataOptions, TokenizedData, prepare_data
+from .data import TOKEN_TENSORS, DataError, DataOptions, TokenizedData, prepare_data
 from .fitness.output_head import find_output_head
+from .loading import Processor
 
 
 logger = logging.getLogger(__name__)
+
+# Inputs that are never passed on by way of `**kwargs`: tokenizers make them for models that have no use for them.
+_ONLY_WHERE_NAMED = {*TOKEN_TENSORS, "token_type_ids"}
+# Where configs keep the tokens that stand for an image, a video or sound.
+_PLACEHOLDER_ATTRIBUTES = [f"{kind}_token_{key}" for kind in ("image", "video", "audio") for key in ("id", "index")]
 
 
 class ModelInputs:
@@ -25,10 +31,10 @@ class ModelInputs:
     Args:
         model: The model that will read the data.
         config: Names the data and says how they become windows.
-        tokenizer: Needed where the data are text.
+        tokenizer: Needed where the data are text; a processor where they hold images.
     """
 
-    def __init__(self, model: PreTrainedModel, config: EvoESAPConfig, tokenizer: PreTrainedTokenizerBase | None):
+    def __init__(self, model: PreTrainedModel, config: EvoESAPConfig, tokenizer: Processor | None):
         self._model = model
         self._config = config
         self._tokenizer = tokenizer
@@ -48,10 +54,11 @@ class ModelInputs:
             return self.prepared[kind]
         source = getattr(self._config, f"{kind}_dataset") if given is None else given
         vocab_size = self._model.get_input_embeddings().weight.shape[0]
-        self.prepared[kind] = prepare_data(
-            source, self._options(kind), self._tokenizer, vocab_size, name=f"{kind} data"
-        )
-        return self.prepared[kind]
+        name, placeholders = f"{kind} data", self._placeholder_tokens()
+        data = prepare_data(source, self._options(kind), self._tokenizer, vocab_size, name, placeholders)
+        self._check_inputs(data, name)
+        self.prepared[kind] = data
+        return data
 
     def _options(self, kind: str) -> DataOptions:
         config = self._config
@@ -78,11 +85,21 @@ class ModelInputs:
         return data.split(round(len(data) * share))
 
     def batches(self, data: TokenizedData) -> Iterator[dict[str, torch.Tensor]]:
-        """Batches on the model's device, `labels` among them, with only the inputs that its forward takes."""
-        accepted = {*inspect.signature(self._model.base_model.forward).parameters, "labels"}
-        device = self._model.get_input_embeddings().weight.device
+        """Batches on the model's device, `labels` among them, with only the inputs that its forward takes.
+
+        Tensors besides tokens, which only samples with images and the like have, go to every forward that passes
+        inputs on to the parts of the model; their floating-point numbers get the model's dtype.
+        """
+        forwards = [inspect.signature(forward) for forward in (self._model.forward, self._model.base_model.forward)]
+        accepted = {name for forward in forwards for name in forward.parameters} | {"labels"}
+        passes_on = any(each.kind is each.VAR_KEYWORD for each in forwards[0].parameters.values())
+        device, dtype = self._model.get_input_embeddings().weight.device, self._model.dtype
         for batch in data.batches(self._config.batch_size, device):
-            yield {name: value for name, value in batch.items() if name in accepted}
+            yield {
+                name: tensor.to(dtype) if tensor.is_floating_point() else tensor
+                for name, tensor in batch.items()
+                if name in accepted or (passes_on and name not in _ONLY_WHERE_NAMED)
+            }
 
     def check_model(self, data: TokenizedData) -> None:
         """Run the model once on the first window.
@@ -90,8 +107,7 @@ class ModelInputs:
         Raises:
             ValueError: Its logits are NaN or infinite, or come from its hidden states in no known way.
         """
-        first = next(self.batches(TokenizedData(data.sequences[:1], data.description)))
-        find_output_head(self._model, first["input_ids"])
+        find_output_head(self._model, next(self.batches(TokenizedData(data.sequences[:1], data.description))))
 
     def check_scored(self) -> None:
         """Check that search and held-out windows both have something to score.
@@ -111,4 +127,18 @@ class ModelInputs:
                 "%d search windows are too few to hold some out: the result is not compared with the uniform "
                 "allocation on data that the search has not seen.",
                 len(search),
+            )
+
+    def _placeholder_tokens(self) -> set[int]:
+        tokens = (getattr(self._model.config, attribute, None) for attribute in _PLACEHOLDER_ATTRIBUTES)
+        return {token for token in tokens if isinstance(token, int)}
+
+    def _check_inputs(self, data: TokenizedData, name: str) -> None:
+        """Raise where no part of the model reads the images that the data hold."""
+        others = {key for sequence in data.sequences for key in sequence} - _ONLY_WHERE_NAMED
+        parts = (module for module in self._model.modules() if isinstance(module, PreTrainedModel))
+        if others and not any(others & inspect.signature(part.forward).parameters.keys() for part in parts):
+            raise DataError(
+                f"{name}: {type(self._model).__name__} reads none of {', '.join(sorted(others))}: load the multimodal "
+                "model in place of its text model, or give data without them."
             )

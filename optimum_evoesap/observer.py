@@ -88,7 +88,8 @@ class ExpertObserver:
         if routes.num_tokens != self._mask.numel():
             raise ValueError(
                 f"The experts of layer {layer.index} get {routes.num_tokens} tokens of a batch of "
-                f"{self._mask.numel()}, so padding cannot be told from tokens. Give the calibration data without padding (batch_size=1)."
+                f"{self._mask.numel()}, so padding cannot be told from tokens. Give the calibration data without "
+                "padding (batch_size=1)."
             )
         return self._mask.to(routes.tokens.device)
 

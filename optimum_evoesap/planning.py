@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 from .adapters import MoELayer
 from .allocation import AllocationSpace
 from .configuration import EvoESAPConfig
+
+
+logger = logging.getLogger(__name__)
 
 
 def allocation_space(config: EvoESAPConfig, layers: Sequence[MoELayer]) -> AllocationSpace:
@@ -18,6 +22,9 @@ def allocation_space(config: EvoESAPConfig, layers: Sequence[MoELayer]) -> Alloc
     """
     num_experts = [layer.num_experts for layer in layers]
     min_kept = [max(layer.min_kept, config.min_experts or 0) for layer in layers]
+    for layer in layers:
+        if layer.whole_because:
+            logger.warning("Layer %d stays whole: %s.", layer.index, layer.whole_because)
     for layer, kept in zip(layers, min_kept):
         if kept > layer.num_experts:
             raise ValueError(

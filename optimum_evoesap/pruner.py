@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optimum.quantization_base import OptimumQuantizer
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from .adapters import find_moe_layers, model_structure
 from .checkpoint import check_output_folder, write_checkpoint
 from .configuration import EvoESAPConfig
 from .criteria import PruningOrder, pruning_order
 from .hub import check_push, push_folder
-from .loading import find_tokenizer, load_model, load_tokenizer
+from .loading import Processor, find_processor, load_model, load_processor
 from .model_inputs import ModelInputs
 from .observer import observe_experts
 from .planning import allocation_space, explicit_counts
@@ -46,7 +46,8 @@ class MoEPruner(OptimumQuantizer):
     Args:
         model: The model to prune. It is changed in place by `apply`.
         config: The choices; the paper's by default.
-        tokenizer: The model's tokenizer; needed where text must be tokenized, and saved with the checkpoint.
+        tokenizer: The model's tokenizer or, for a multimodal model, its processor; needed where text must be
+            tokenized or images read, and saved with the checkpoint.
 
     Attributes:
         sparse_layers: Decoder-layer indices of the sparse layers.
@@ -74,7 +75,7 @@ class MoEPruner(OptimumQuantizer):
         self,
         model: PreTrainedModel,
         config: EvoESAPConfig | None = None,
-        tokenizer: PreTrainedTokenizerBase | None = None,
+        tokenizer: Processor | None = None,
     ):
         self.model = model.eval() if isinstance(model, PreTrainedModel) else model
         self.config = config or EvoESAPConfig()
@@ -98,7 +99,7 @@ class MoEPruner(OptimumQuantizer):
         cls,
         model_or_path: str | Path | PreTrainedModel,
         config: EvoESAPConfig | None = None,
-        tokenizer: PreTrainedTokenizerBase | str | Path | None = None,
+        tokenizer: Processor | str | Path | None = None,
         **model_kwargs: Any,
     ) -> MoEPruner:
         """Load a model, unless it is one already, and make its pruner.
@@ -106,8 +107,9 @@ class MoEPruner(OptimumQuantizer):
         Args:
             model_or_path: Folder, Hub id, or a loaded model.
             config: The choices.
-            tokenizer: A tokenizer or where it lies; by default the one that lies with the model.
-            **model_kwargs: Go to `AutoModelForCausalLM.from_pretrained`: `dtype`, `device_map`, `revision`, ...
+            tokenizer: A tokenizer or processor, or where it lies; by default the one that lies with the model.
+            **model_kwargs: Go to `from_pretrained` of the class that the checkpoint was made with: `dtype`,
+                `device_map`, `revision`, ...
 
         Raises:
             ValueError: As for the class; before any weight is read.
@@ -115,14 +117,14 @@ class MoEPruner(OptimumQuantizer):
         if isinstance(tokenizer, (str, Path)):
             # A tokenizer of its own has revisions and subfolders of its own; only the way to the Hub is the same.
             own = {name: value for name, value in model_kwargs.items() if name in ("token", "cache_dir")}
-            tokenizer = load_tokenizer(str(tokenizer), **own)
+            tokenizer = load_processor(str(tokenizer), **own)
         if isinstance(model_or_path, PreTrainedModel):
             if model_kwargs:
                 raise ValueError(f"The model is loaded already; {', '.join(model_kwargs)} would have no effect.")
             return cls(model_or_path, config, tokenizer)
         path = str(model_or_path)
         if tokenizer is None:
-            tokenizer = find_tokenizer(path, **model_kwargs)
+            tokenizer = find_processor(path, **model_kwargs)
         model = load_model(path, lambda bare: cls(bare, config), **model_kwargs)
         return cls(model, config, tokenizer)
 
@@ -312,7 +314,7 @@ class MoEPruner(OptimumQuantizer):
         """Every stage needs the unpruned model, all of it."""
         if not self._is_whole:
             raise ValueError("This model is pruned already; make a new MoEPruner to prune it once more.")
-        absent = [layer.index for layer in self.layers if any(tensor.value.is_meta for tensor in layer.tensors)]
+        absent = [layer.index for layer in self.layers if layer.is_on_meta]
         if absent:
             raise ValueError(
                 f"The experts of the layers {absent} are not in memory: device_map keeps them on the CPU or the disk. "

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import optimum.version
 import torch
 import transformers
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, ProcessorMixin
 
 from .data import TokenizedData
+from .loading import loader_name
 from .result import PruningResult
 from .version import __version__
 
@@ -45,6 +46,8 @@ def record_run(pruner: MoEPruner, data: dict[str, TokenizedData]) -> PruningResu
         data={kind: each.summary() for kind, each in data.items()},
         seed=pruner.config.seed,
         versions=package_versions(),
+        model_loader=loader_name(pruner.model),
+        tokenizer_loader="AutoProcessor" if isinstance(pruner.tokenizer, ProcessorMixin) else "AutoTokenizer",
     )
 
 

@@ -38,6 +38,8 @@ class PruningResult:
         data: For `calibration` and `search`: `description`, `fingerprint`, `sequences`, `tokens`, `scored_tokens`.
         seed: Seed of the run.
         versions: Versions of the packages that made it.
+        model_loader: The class in transformers that loads the checkpoint.
+        tokenizer_loader: The class in transformers that loads its tokenizer or processor.
     """
 
     base_model: str | None
@@ -58,6 +60,8 @@ class PruningResult:
     data: dict[str, dict[str, Any]] = field(default_factory=dict)
     seed: int = 0
     versions: dict[str, str] = field(default_factory=dict)
+    model_loader: str = "AutoModelForCausalLM"
+    tokenizer_loader: str = "AutoTokenizer"
 
     def save(self, directory: str | Path) -> Path:
         """Write `evoesap_result.json` into `directory` and return its path."""

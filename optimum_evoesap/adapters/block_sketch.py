@@ -97,8 +97,8 @@ def share_out(sketches: list[BlockSketch], structure: Structure) -> None:
     for name in (*structure.axes, *structure.lists):
         if not by_layer[_layer_of(name)]:
             raise ValueError(
-                f"{name} ({type(structure.model).__name__}) grows with the expert count, but no module with the weights"
-                " of experts stands beside it: not supported."
+                f"{name} ({type(structure.model).__name__}) grows with the expert count, but no module with the "
+                "weights of experts stands beside it: not supported."
             )
         sketch = _nearest(by_layer[_layer_of(name)], name)
         (sketch.expert_names if sketch.has_on_experts_side(name) else sketch.router_names).append(name)

@@ -69,14 +69,16 @@ def _model(inspection: ModelInspection) -> str:
 
 def _layers(layers: list[LayerInspection]) -> str:
     """One row for each run of equal layers."""
-    rows = []
+    rows, notes = [], []
     for values, equal in groupby(layers, key=lambda layer: dataclasses.astuple(layer)[1:]):
         indices = [layer.index for layer in equal]
-        num_experts, top_k, num_groups, min_kept, parameters = values
+        num_experts, top_k, num_groups, min_kept, parameters, whole_because = values
+        if whole_because:
+            notes.append(f"Layer {_ranges(indices)} stays whole: {whole_because}.")
         numbers = [str(num_experts), str(top_k), str(num_groups), str(min_kept), short_count(parameters)]
         rows.append([_ranges(indices), *numbers])
     header = ["sparse layers", "experts", "top-k", "groups", "fewest kept", "parameters per expert"]
-    return table(rows, header=header)
+    return "\n".join([table(rows, header=header), *notes])
 
 
 def _ranges(indices: list[int]) -> str:

@@ -72,8 +72,8 @@ def _verdict(beats_uniform: bool | None) -> str:
 
 
 def _loading(result: PruningResult, folder: str | Path) -> str:
-    lines = ["from transformers import AutoModelForCausalLM"]
+    lines = [f"from transformers import {result.model_loader}"]
     if len(set(_kept_counts(result))) > 1:
         lines.append("import optimum_evoesap  # lets transformers build layers with different numbers of experts")
-    lines.append(f'model = AutoModelForCausalLM.from_pretrained("{Path(folder).as_posix()}", dtype="auto")')
+    lines.append(f'model = {result.model_loader}.from_pretrained("{Path(folder).as_posix()}", dtype="auto")')
     return f"Saved in {folder}. Load it with:\n\n" + "\n".join(f"    {line}" for line in lines)

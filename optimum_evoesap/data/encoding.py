@@ -121,9 +121,8 @@ def _answer_span(
     rendered = _apply_template(tokenizer, messages[: turn + 1], tokenize=False)[start:]
     ends = (rendered[skipped:] for skipped in range(len(rendered)))
     answer = next((end for end in ends if whole.startswith(end, start)), "")
-    content = messages[turn].get("content")
-    text = content.strip() if isinstance(content, str) else ""
-    found = answer == rendered or (text and text in answer)
+    texts = _texts(messages[turn].get("content"))
+    found = answer == rendered or (texts and all(text in answer for text in texts))
     if not (answer and found and whole.startswith(context)):
         raise DataError(
             f"the tokenizer's chat template renders turn {turn + 1} of a conversation of {len(messages)} differently "
@@ -134,6 +133,13 @@ def _answer_span(
     if tokenizer.eos_token and ending.endswith(tokenizer.eos_token):
         answer = ending
     return start, start + len(answer)
+
+
+def _texts(content: Any) -> list[str]:
+    """The texts of a message, whose content may be a list of parts."""
+    parts = content if isinstance(content, (list, tuple)) else [{"text": content}]
+    texts = (part.get("text") for part in parts if isinstance(part, dict))
+    return [text.strip() for text in texts if isinstance(text, str) and text.strip()]
 
 
 def _mark_spans(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .image_columns import IMAGE_COLUMNS, place_images, row_images
 from .options import DataError
 
 
@@ -88,19 +89,19 @@ def read_document(row: Mapping[str, Any], columns: Mapping[str, str] | None = No
     )
 
 
-@register_layout("messages")
+@register_layout("messages", optional=IMAGE_COLUMNS)
 def _messages(row: Mapping[str, Any]) -> Document:
-    return _conversation(_message_list(row, "messages"))
+    return _with_images(row, _conversation(_message_list(row, "messages")))
 
 
-@register_layout("conversations")
+@register_layout("conversations", optional=IMAGE_COLUMNS)
 def _conversations(row: Mapping[str, Any]) -> Document:
-    return _conversation(_message_list(row, "conversations"))
+    return _with_images(row, _conversation(_message_list(row, "conversations")))
 
 
-@register_layout("prompt", "completion")
+@register_layout("prompt", "completion", optional=IMAGE_COLUMNS)
 def _prompt_completion(row: Mapping[str, Any]) -> Document:
-    return _conversation(_turns(row, "prompt", "user"), _turns(row, "completion", "assistant"))
+    return _with_images(row, _conversation(_turns(row, "prompt", "user"), _turns(row, "completion", "assistant")))
 
 
 @register_layout("prompt", "response")
@@ -121,7 +122,12 @@ def _plain_text(row: Mapping[str, Any]) -> Document:
     return text if text.strip() else None
 
 
-def _conversation(*parts: list[Message]) -> Document:
+def _with_images(row: Mapping[str, Any], messages: list[Message] | None) -> Document:
+    """Put the images of a row's own columns into its conversation."""
+    return place_images(messages, row_images(row)) if messages else None
+
+
+def _conversation(*parts: list[Message]) -> list[Message] | None:
     """Join the parts of a conversation; a part with nothing in it makes the whole row blank."""
     return [message for part in parts for message in part] if all(parts) else None
 

@@ -5,35 +5,32 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .encoding import EncodedDocument, encode_document
-from .layouts import read_document
 from .options import DataError, DataOptions
+from .rows import RowReader
 from .sources import open_source, parse_sources
-from .tokenized import TokenizedData
-from .windows import packed_windows, single_windows, tokenized_windows
+from .tokenized import TokenizedData, stands_alone
+from .windows import Window
 
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase, ProcessorMixin
 
 logger = logging.getLogger(__name__)
-
-Window = dict[str, torch.Tensor]
 
 
 def prepare_data(
     data: Any,
     options: DataOptions,
-    tokenizer: PreTrainedTokenizerBase | None = None,
+    tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None = None,
     vocab_size: int | None = None,
     name: str = "calibration data",
+    placeholder_tokens: Collection[int] = (),
 ) -> TokenizedData:
     """Turn data of any accepted kind into windows of tokens.
 
@@ -49,32 +46,40 @@ def prepare_data(
             - a `Dataset`, `IterableDataset` or `DatasetDict`, or any iterable of strings, conversations (lists of
               messages) or rows with the columns of a known layout. The order is kept;
             - rows with `input_ids` and optionally `attention_mask`, `labels` and `position_ids`. They need no
-              tokenizer; the options only cap their number and length;
+              tokenizer; the options only cap their number and length. A row with further tensors for the model, such
+              as `pixel_values`, holds one sample and becomes a batch of its own;
+            - conversations with parts `{"type": "image", "image": image, path or url}`, or rows with the columns
+              `messages` and `images`, for a processor. Each becomes a batch of its own;
             - `TokenizedData`, which is only capped in number.
-        options: How the data become windows.
-        tokenizer: The model's own tokenizer; needed where `data` hold text.
+        options: How the data become windows. Samples with images cannot be cut: a warning says how many were too long
+            and left out.
+        tokenizer: The model's own tokenizer or processor; needed where `data` hold text, and the latter for images.
         vocab_size: Number of token embeddings of the model, to check that every token has one; `None`: no check.
         name: What the data are for; the subject of messages.
+        placeholder_tokens: Tokens that stand for an image, a video or sound; not scored in samples that hold these.
 
     Returns:
         The windows, at most as many as wanted.
 
     Raises:
         DataError: The data are empty, of an unknown kind or layout, have no scored token, hold tokens outside the
-            vocabulary, hold text while `tokenizer` is `None`, or do not exist. It is a `ValueError`.
+            vocabulary, hold text while `tokenizer` is `None` or images while it is no processor, or do not exist. It
+            is a `ValueError`.
     """
     try:
         if isinstance(data, TokenizedData):
             result = data if len(data) <= options.num_samples else data.split(len(data) - options.num_samples)[0]
         else:
-            result = _read(data, options, tokenizer, name)
-        _check(result, vocab_size)
+            result = _read(data, options, tokenizer, name, placeholder_tokens)
+        _check(result, vocab_size, placeholder_tokens)
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
     return result
 
 
-def _read(data: Any, options: DataOptions, tokenizer: PreTrainedTokenizerBase | None, name: str) -> TokenizedData:
+def _read(
+    data: Any, options: DataOptions, tokenizer: Any, name: str, placeholder_tokens: Collection[int]
+) -> TokenizedData:
     """Read every source of `data`, and describe what was read."""
     if isinstance(data, (str, os.PathLike)):
         sources = parse_sources(os.fspath(data), options)
@@ -85,7 +90,10 @@ def _read(data: Any, options: DataOptions, tokenizer: PreTrainedTokenizerBase | 
         wanted, labels, streams = [options.num_samples], [f"a {type(data).__name__}"], [_rows(data, options)]
     parts = []
     for count, label, stream in zip(wanted, labels, streams):
-        windows = _windows(stream, replace(options, num_samples=count), tokenizer)
+        reader = RowReader(replace(options, num_samples=count), tokenizer, placeholder_tokens)
+        windows = reader.windows(stream)
+        if reader.too_long:
+            _report_too_long(reader.too_long, label, name, options, bool(windows))
         if not windows:
             raise DataError(f"{label} is empty: it holds no row with text or tokens")
         if len(windows) < count:
@@ -95,6 +103,19 @@ def _read(data: Any, options: DataOptions, tokenizer: PreTrainedTokenizerBase | 
     if len(parts) > 1:
         labels = [f"{label} ({len(part)})" for label, part in zip(labels, parts)]
     return TokenizedData(sequences, f"{' + '.join(labels)}, {_described(sequences, options)}")
+
+
+def _report_too_long(lengths: list[int], label: str, name: str, options: DataOptions, others: bool) -> None:
+    """Say which samples were left out; an error where there are no others."""
+    longest = f"{min(lengths)} to {max(lengths)}" if len(set(lengths)) > 1 else f"{lengths[0]}"
+    samples = "1 sample" if len(lengths) == 1 else f"{len(lengths)} samples"
+    text = (
+        f"{samples} with images or other inputs in {label}, of {longest} tokens, cannot be cut to the "
+        f"`sequence_length` of {options.sequence_length}: use a larger one, or smaller images"
+    )
+    if not others:
+        raise DataError(text)
+    logger.warning("%s: %s. They are left out.", name, text)
 
 
 def _rows(data: Any, options: DataOptions) -> Iterable[Any]:
@@ -115,48 +136,6 @@ def _rows(data: Any, options: DataOptions) -> Iterable[Any]:
     return data
 
 
-def _windows(stream: Iterable[Any], options: DataOptions, tokenizer: PreTrainedTokenizerBase | None) -> list[Window]:
-    """Read as many windows as wanted from a stream of rows, which are all tokenized or all text."""
-    rows: Iterator[Mapping[str, Any]] = (_as_row(item) for item in stream)
-    first = next(rows, None)
-    if first is None:
-        return []
-    rows = chain([first], rows)
-    windows: Iterator[Window]
-    if "input_ids" in first:
-        windows = chain.from_iterable(tokenized_windows(row, options) for row in rows)
-    elif tokenizer is None:
-        raise DataError("text must be tokenized, but no tokenizer was given: pass the model's own `tokenizer`")
-    else:
-        cut = packed_windows if options.packing else single_windows
-        windows = cut(_documents(rows, options, tokenizer), options.sequence_length)
-    return list(islice(windows, options.num_samples))
-
-
-def _as_row(item: Any) -> Mapping[str, Any]:
-    """Bring an item of a list to a row: a text, a conversation, or token ids get the column that says so."""
-    if isinstance(item, Mapping):
-        return item
-    if isinstance(item, str):
-        return {"text": item}
-    if isinstance(item, torch.Tensor):
-        return {"input_ids": item}
-    if isinstance(item, (list, tuple)):
-        tokens = bool(item) and all(isinstance(token, int) for token in item)
-        return {"input_ids" if tokens else "messages": item}
-    raise DataError(f"{type(item).__name__} is not a kind of row: give texts, conversations, or dicts of columns")
-
-
-def _documents(
-    rows: Iterable[Mapping[str, Any]], options: DataOptions, tokenizer: PreTrainedTokenizerBase
-) -> Iterator[EncodedDocument]:
-    """Encode the rows that are not blank."""
-    for row in rows:
-        document = read_document(row, options.columns)
-        if document is not None:
-            yield encode_document(document, tokenizer, options.scored_tokens)
-
-
 def _spread(parts: list[list[Window]]) -> list[Window]:
     """Merge the parts of a mixture evenly, so that a held-out end holds the same mixture as the rest."""
     places = [((index + 0.5) / len(part), number) for number, part in enumerate(parts) for index in range(len(part))]
@@ -170,15 +149,19 @@ def _described(sequences: list[Window], options: DataOptions) -> str:
     packed = "packed " if "position_ids" in sequences[0] else ""
     exactly = "" if lengths == {options.sequence_length} else "up to "
     plural = "s" if len(sequences) > 1 else ""
-    return f"{len(sequences)} {packed}window{plural} of {exactly}{options.sequence_length} tokens"
+    alone = sum(map(stands_alone, sequences))
+    others = f", {alone} of them with images or other inputs" if alone else ""
+    return f"{len(sequences)} {packed}window{plural} of {exactly}{options.sequence_length} tokens{others}"
 
 
-def _check(data: TokenizedData, vocab_size: int | None) -> None:
+def _check(data: TokenizedData, vocab_size: int | None, placeholder_tokens: Collection[int]) -> None:
     """Raise where the windows cannot be used with the model."""
     if not len(data):
         raise DataError("there are no windows")
-    lowest = min(int(sequence["input_ids"].min()) for sequence in data.sequences)
-    highest = max(int(sequence["input_ids"].max()) for sequence in data.sequences)
+    tokens = torch.cat([sequence["input_ids"] for sequence in data.sequences]).unique()
+    # Some models have no embedding of the tokens that an image replaces.
+    tokens = [token for token in tokens.tolist() if token not in placeholder_tokens]
+    lowest, highest = min(tokens, default=0), max(tokens, default=0)
     if lowest < 0 or (vocab_size is not None and highest >= vocab_size):
         outside = lowest if lowest < 0 else highest
         vocabulary = f" of {vocab_size}" if vocab_size is not None else ""

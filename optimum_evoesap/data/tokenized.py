@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,6 +18,8 @@ from .options import DataError
 # The label of a token that is not scored, as everywhere in transformers.
 IGNORE_INDEX = -100
 PADDING = {"input_ids": 0, "labels": IGNORE_INDEX, "attention_mask": 0}
+# The tensors with an entry a token. A sequence with any other (pixels, say) stands alone in its batch.
+TOKEN_TENSORS = ("input_ids", "labels", "attention_mask", "position_ids")
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,18 +29,20 @@ class TokenizedData:
     Attributes:
         sequences: One dict a window, of 1-D int64 tensors of one length: `input_ids`; `labels`, equal to `input_ids`
             where the token is scored and -100 elsewhere (not shifted); optionally `attention_mask`; and, for packed
-            windows, `position_ids`, which restart at each document. The tensors must not be changed afterwards.
+            windows, `position_ids`, which restart at each document. A window may have further tensors, such as
+            `pixel_values`, in any shape and dtype that the model takes for a batch of this window alone. The tensors
+            must not be changed afterwards.
         description: What the data are, for people.
 
     Raises:
-        DataError: Only some of the sequences have `position_ids`.
+        DataError: Only some of the sequences that can share a batch have `position_ids`.
     """
 
     sequences: list[dict[str, torch.Tensor]]
     description: str
 
     def __post_init__(self) -> None:
-        if len({"position_ids" in sequence for sequence in self.sequences}) > 1:
+        if len({"position_ids" in sequence for sequence in self.sequences if not stands_alone(sequence)}) > 1:
             raise DataError("only some of the sequences have `position_ids`: give them for all or for none")
 
     def __len__(self) -> int:
@@ -47,12 +51,14 @@ class TokenizedData:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The sha256 (hexadecimal) of the names, shapes and values of all tensors; the same in every process."""
+        """The sha256 (hexadecimal) of names, shapes, dtypes and values of all tensors; the same in every process."""
         digest = hashlib.sha256()
         for sequence in self.sequences:
             for name, tensor in sorted(sequence.items()):
-                digest.update(f"{name}{tuple(tensor.shape)}".encode())
-                digest.update(tensor.cpu().contiguous().numpy().astype("<i8").tobytes())
+                dtype = "" if tensor.dtype == torch.int64 else tensor.dtype
+                digest.update(f"{name}{tuple(tensor.shape)}{dtype}".encode())
+                # Seen as bytes, since numpy does not know every dtype.
+                digest.update(tensor.cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
     @property
@@ -71,7 +77,8 @@ class TokenizedData:
         """Yield the windows in order, collated and padded on the right to the longest of the batch.
 
         An attention mask switches off the isolation of packed documents in transformers. Windows with `position_ids`
-        are therefore never padded: a shorter one starts a batch of its own, which may leave a batch incomplete.
+        are therefore never padded: a shorter one starts a batch of its own, which may leave a batch incomplete. A
+        window with further tensors is a batch of its own.
 
         Args:
             batch_size: Most windows of a batch.
@@ -79,7 +86,8 @@ class TokenizedData:
 
         Returns:
             Batches of tensors of shape (windows, longest window): `input_ids`, `labels`, `position_ids` where the
-            windows have them, and `attention_mask` where a token is padding or a window brought its own.
+            windows have them, and `attention_mask` where a token is padding or a window brought its own. Further
+            tensors keep their shapes.
 
         Raises:
             ValueError: `batch_size` is below 1.
@@ -120,13 +128,24 @@ class TokenizedData:
         }
 
 
+def stands_alone(sequence: Mapping[str, torch.Tensor]) -> bool:
+    """Whether a window has tensors that no other window can share a batch with."""
+    return not sequence.keys() <= set(TOKEN_TENSORS)
+
+
 def _fits(sequence: dict[str, torch.Tensor], first: dict[str, torch.Tensor]) -> bool:
     """Whether `sequence` may share a batch with `first`."""
+    if stands_alone(sequence) or stands_alone(first):
+        return False
     return "position_ids" not in sequence or len(sequence["input_ids"]) == len(first["input_ids"])
 
 
 def _collate(group: list[dict[str, torch.Tensor]], device: torch.device | str | None) -> dict[str, torch.Tensor]:
     """Stack windows, padded on the right, with an attention mask where one is needed."""
+    if stands_alone(group[0]):
+        # Positions may have an axis for height and width in front, and then have one for the batch as well.
+        bare = {name for name in TOKEN_TENSORS if name in group[0] and group[0][name].ndim == 1}
+        return {name: (tensor[None] if name in bare else tensor).to(device) for name, tensor in group[0].items()}
     padded = len({len(sequence["input_ids"]) for sequence in group}) > 1
     if padded or any("attention_mask" in sequence for sequence in group):
         group = [{"attention_mask": torch.ones_like(sequence["input_ids"]), **sequence} for sequence in group]

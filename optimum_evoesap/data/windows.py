@@ -10,23 +10,27 @@ import torch
 
 from .encoding import EncodedDocument
 from .options import DataError, DataOptions
-from .tokenized import IGNORE_INDEX
+from .tokenized import IGNORE_INDEX, TOKEN_TENSORS
 
 
-TENSOR_NAMES = ("input_ids", "attention_mask", "labels", "position_ids")
+Window = dict[str, torch.Tensor]
 
 
-def packed_windows(documents: Iterable[EncodedDocument], sequence_length: int) -> Iterator[dict[str, torch.Tensor]]:
+def packed_windows(documents: Iterable[EncodedDocument | Window], sequence_length: int) -> Iterator[Window]:
     """Yield the documents in order, one after another, cut into windows of `sequence_length` tokens.
 
     `position_ids` restart where a document or a window starts, and the token there is not scored, since nothing in
     the window predicts it. When the documents run out, the rest follows as one shorter window if a token of it is
-    scored; a caller that stops at the number of windows it wants never sees it.
+    scored; a caller that stops at the number of windows it wants never sees it. A document that is a window already
+    passes as it is.
     """
     input_ids: list[int] = []
     labels: list[int] = []
     positions: list[int] = []
     for document in documents:
+        if isinstance(document, dict):
+            yield document
+            continue
         start = 0
         while start < len(document.input_ids):
             end = start + sequence_length - len(input_ids)
@@ -42,17 +46,22 @@ def packed_windows(documents: Iterable[EncodedDocument], sequence_length: int) -
         yield _window(input_ids, labels, positions)
 
 
-def single_windows(documents: Iterable[EncodedDocument], sequence_length: int) -> Iterator[dict[str, torch.Tensor]]:
-    """Yield one window a document, truncated to `sequence_length` tokens; batches pad them."""
-    for input_ids, labels in documents:
-        if input_ids:
+def single_windows(documents: Iterable[EncodedDocument | Window], sequence_length: int) -> Iterator[Window]:
+    """Yield one window a document, truncated to `sequence_length` tokens; batches pad them.
+
+    A document that is a window already passes as it is.
+    """
+    for document in documents:
+        if isinstance(document, dict):
+            yield document
+        elif document.input_ids:
             yield {
-                "input_ids": torch.tensor(input_ids[:sequence_length]),
-                "labels": torch.tensor(labels[:sequence_length]),
+                "input_ids": torch.tensor(document.input_ids[:sequence_length]),
+                "labels": torch.tensor(document.labels[:sequence_length]),
             }
 
 
-def tokenized_windows(row: Mapping[str, Any], options: DataOptions) -> Iterator[dict[str, torch.Tensor]]:
+def tokenized_windows(row: Mapping[str, Any], options: DataOptions) -> Iterator[Window]:
     """Yield the window, or for tensors of two dimensions the windows, of a row that is tokenized already.
 
     Args:
@@ -63,7 +72,7 @@ def tokenized_windows(row: Mapping[str, Any], options: DataOptions) -> Iterator[
     Raises:
         DataError: The row has no tokens, its tensors do not fit each other, or its labels are not its tokens.
     """
-    tensors = {name: _integers(row[name], name) for name in TENSOR_NAMES if row.get(name) is not None}
+    tensors = {name: as_integers(row[name], name) for name in TOKEN_TENSORS if row.get(name) is not None}
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if "input_ids" not in tensors or tensors["input_ids"].numel() == 0:
         raise DataError(f"a tokenized row holds no tokens in `input_ids` (columns: {', '.join(row)})")
@@ -71,10 +80,10 @@ def tokenized_windows(row: Mapping[str, Any], options: DataOptions) -> Iterator[
         raise DataError(f"the tensors of a tokenized row must have one shape, but have {shapes}")
     for index in range(len(tensors["input_ids"])):
         window = {name: tensor[index, : options.sequence_length].clone() for name, tensor in tensors.items()}
-        yield {**window, "labels": _labels(window, options.scored_tokens)}
+        yield {**window, "labels": row_labels(window, options.scored_tokens)}
 
 
-def _labels(window: dict[str, torch.Tensor], scored_tokens: str) -> torch.Tensor:
+def row_labels(window: Window, scored_tokens: str) -> torch.Tensor:
     """Labels of a tokenized window: the given ones or all tokens, without padding and what nothing predicts."""
     input_ids = window["input_ids"]
     if scored_tokens == "answers" and "labels" not in window:
@@ -98,7 +107,7 @@ def _labels(window: dict[str, torch.Tensor], scored_tokens: str) -> torch.Tensor
     return labels.masked_fill(unscored, IGNORE_INDEX)
 
 
-def _integers(values: Any, name: str) -> torch.Tensor:
+def as_integers(values: Any, name: str) -> torch.Tensor:
     """Bring one column of a tokenized row to an int64 tensor of shape (windows, tokens)."""
     try:
         tensor = torch.as_tensor(values)
@@ -111,7 +120,7 @@ def _integers(values: Any, name: str) -> torch.Tensor:
     return torch.atleast_2d(tensor.detach().to("cpu", torch.int64))
 
 
-def _window(input_ids: list[int], labels: list[int], positions: list[int]) -> dict[str, torch.Tensor]:
+def _window(input_ids: list[int], labels: list[int], positions: list[int]) -> Window:
     """Make the tensors of a packed window."""
     return {
         "input_ids": torch.tensor(input_ids),

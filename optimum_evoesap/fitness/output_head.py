@@ -58,13 +58,13 @@ def final_hidden_states(model: PreTrainedModel, inputs: Mapping[str, torch.Tenso
 
     # A hook of accelerate's stands there already where the model is spread over devices.
     own = vars(linear).get("forward")
-    linear.forward = idle_forward  # type: ignore[method-assign]
+    vars(linear)["forward"] = idle_forward
     try:
         model(**inputs, use_cache=False)
     finally:
-        del linear.forward
+        del vars(linear)["forward"]
         if own is not None:
-            linear.forward = own  # type: ignore[method-assign]
+            vars(linear)["forward"] = own
     if not seen:
         raise ValueError(f"{type(model).__name__} makes its logits without its output layer: not supported.")
     return seen[-1]
@@ -80,9 +80,7 @@ def output_layer(model: PreTrainedModel) -> nn.Linear:
         linear = module.get_output_embeddings() if isinstance(module, PreTrainedModel) else None
         if linear is not None:
             return linear
-    raise ValueError(
-        f"{type(model).__name__} has no output layer: load it as a model for causal language modelling."
-    )
+    raise ValueError(f"{type(model).__name__} has no output layer: load it as a model for causal language modelling.")
 
 
 @torch.no_grad()

@@ -112,9 +112,9 @@ class FitnessScorer:
         hidden = final_hidden_states(self._model, inputs)
         if hidden.shape[:2] != inputs["input_ids"].shape:
             raise ValueError(
-                f"{type(self._model).__name__} gives logits for {tuple(hidden.shape[:2])} positions, where the tokens are "
-                f"{tuple(inputs['input_ids'].shape)}: it does not predict the next token of a text, so allocations cannot "
-                "be scored on it. Use allocation='uniform', or counts of your own."
+                f"{type(self._model).__name__} gives logits for {tuple(hidden.shape[:2])} positions, where the tokens "
+                f"are {tuple(inputs['input_ids'].shape)}: it does not predict the next token of a text, so no "
+                "allocation can be scored on it. Use allocation='uniform', or counts of your own."
             )
         return hidden.flatten(0, 1)[scored.to(hidden.device)]
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TAGS = ("evoesap", "optimum-evoesap", "mixture-of-experts", "pruning", "compressed")
+_PIPELINES = {"AutoModelForImageTextToText": "image-text-to-text", "AutoModelForMultimodalLM": "any-to-any"}
 CARRIED_OVER = ("license", "license_name", "license_link", "language", "datasets", "pipeline_tag")
 
 
@@ -114,7 +115,7 @@ def _metadata(result: PruningResult, config: dict[str, Any], base: dict[str, Any
         # weights) is what the Hub infers for pruned checkpoints; it is said here so that it does not depend on files.
         base_model_relation="finetune" if is_known else None,
         library_name="transformers",
-        pipeline_tag=base.get("pipeline_tag") or "text-generation",
+        pipeline_tag=base.get("pipeline_tag") or _PIPELINES.get(result.model_loader, "text-generation"),
         tags=list(TAGS),
         license=base.get("license"),
         license_name=base.get("license_name"),

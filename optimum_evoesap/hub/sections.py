@@ -81,10 +81,12 @@ def layers(result: PruningResult) -> str:
 
 def loading(result: PruningResult, repo_id: str | None) -> str:
     """How to load it, which depends on whether all layers keep the same number of experts."""
+    loader, tokenizer_loader = result.model_loader, result.tokenizer_loader
+    name = "processor" if tokenizer_loader == "AutoProcessor" else "tokenizer"
     code = (
-        "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-        f'model = AutoModelForCausalLM.from_pretrained("{_place(repo_id)}", dtype="auto", device_map="auto")\n'
-        f'tokenizer = AutoTokenizer.from_pretrained("{_place(repo_id)}")'
+        f"from transformers import {loader}, {tokenizer_loader}\n\n"
+        f'model = {loader}.from_pretrained("{_place(repo_id)}", dtype="auto", device_map="auto")\n'
+        f'{name} = {tokenizer_loader}.from_pretrained("{_place(repo_id)}")'
     )
     if _is_uniform(result):
         text = "All sparse layers have the same number of experts, so this is an ordinary transformers checkpoint."
@@ -93,11 +95,11 @@ def loading(result: PruningResult, repo_id: str | None) -> str:
         "The sparse layers have different numbers of experts. `import optimum_evoesap` before loading teaches "
         "transformers to build each layer with its own:"
     )
-    other = "`EvoESAPModelForCausalLM.from_pretrained`, from `optimum_evoesap`, does the same in one call."
     code = f"import optimum_evoesap\n{code}"
-    return (
-        f"## Loading\n\n{text}\n\n{_code('bash', 'pip install optimum-evoesap')}\n\n{_code('python', code)}\n\n{other}"
-    )
+    parts = ["## Loading", text, _code("bash", "pip install optimum-evoesap"), _code("python", code)]
+    if loader == "AutoModelForCausalLM":
+        parts.append("`EvoESAPModelForCausalLM.from_pretrained`, from `optimum_evoesap`, does the same in one call.")
+    return "\n\n".join(parts)
 
 
 def reproduction(result: PruningResult, config: dict[str, Any], repo_id: str | None) -> str:
