@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+import transformers
 
 import optimum_evoesap  # noqa: F401  (lets transformers build the pruned checkpoints)
 from optimum_evoesap.adapters import find_moe_layers
@@ -20,6 +21,7 @@ from optimum_evoesap.surgery import remove_experts
 from optimum_evoesap.virtual_slice import VirtualSlice
 
 from .model_matrix import (
+    DEVICE,
     MODEL_TYPES,
     ROWS,
     layers_of,
@@ -54,7 +56,15 @@ def prune(model, kept):
 
 def reload(model, folder, **options):
     model.save_pretrained(folder, **options)
-    return type(model).from_pretrained(folder, dtype="auto").eval()
+    return type(model).from_pretrained(folder, dtype="auto").eval().to(DEVICE)
+
+
+def skip_what_fails_unpruned(model_type, dtype=torch.float32, needs="logits", **options):
+    """Some releases of transformers cannot do something with a model of their own: nothing to be held to."""
+    try:
+        assert torch.is_tensor(getattr(make_model(model_type, dtype)(input_ids=TOKENS, **options), needs, None))
+    except (AttributeError, AssertionError, RuntimeError, TypeError) as error:
+        pytest.skip(f"the unpruned {model_type} fails with transformers {transformers.__version__}: {error}")
 
 
 @pytest.fixture(scope="module", params=MODEL_TYPES)
@@ -105,12 +115,15 @@ def test_auxiliary_loss_takes_layers_of_different_size(row):
     loss = getattr(sys.modules[type(row["model"]).__module__], "load_balancing_loss_func", None)
     if loss is None:
         pytest.skip(f"{row['type']} has no auxiliary loss")
+    skip_what_fails_unpruned(row["type"], labels=TOKENS, output_router_logits=True, needs="aux_loss")
     reloaded = row["reloaded"]
     outputs = reloaded(input_ids=TOKENS, labels=TOKENS, output_router_logits=True)
     assert torch.isfinite(outputs.loss) and torch.isfinite(outputs.aux_loss) and outputs.aux_loss > 0
     outputs.loss.backward()
     in_memory = row["model"](input_ids=TOKENS, output_router_logits=True)
     torch.testing.assert_close(outputs.aux_loss, in_memory.aux_loss)
+    if outputs.router_logits is None:
+        return  # this release does not hand them out
     # As transformers computes it, with every missing expert as one that is never chosen.
     most = max(layer.experts_per_block for layer in layers_of(reloaded))
     pad = torch.nn.functional.pad
@@ -177,6 +190,7 @@ def test_extreme_allocation(model_type):
 
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_bfloat16(model_type, tmp_path):
+    skip_what_fails_unpruned(model_type, torch.bfloat16)
     model = make_model(model_type, torch.bfloat16, seed=2)
     virtual, sliced = prune(model, random_kept(layers_of(model), 2))
     assert torch.equal(virtual, sliced)

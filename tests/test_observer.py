@@ -154,7 +154,7 @@ def test_statistics_are_those_of_a_slow_recomputation(model_type):
         assert found.routed_tokens.sum() > 0
         for sums, slow_sums in zip((found.norm_sum, found.weight_sum, found.weighted_norm_sum), expected[1:]):
             assert sums.dtype == torch.float64
-            torch.testing.assert_close(sums, slow_sums, rtol=2e-5, atol=1e-5)
+            torch.testing.assert_close(sums, slow_sums, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("model_type", MODEL_TYPES)

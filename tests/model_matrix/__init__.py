@@ -7,6 +7,7 @@ values: with zeros, as the models are born, several wrong masks pass.
 
 from __future__ import annotations
 
+import os
 import random
 import tempfile
 
@@ -19,6 +20,8 @@ from . import multimodal, remote_code, text  # noqa: F401  (they add the rows)
 from .rows import ROWS, VOCABULARY
 
 
+# Where the models of the matrix live: the laws hold on every device.
+DEVICE = os.environ.get("EVOESAP_TEST_DEVICE", "cpu")
 _structures: dict[tuple, Structure] = {}
 MODEL_TYPES = tuple(name for name, row in ROWS.items() if row.is_installed)
 
@@ -57,10 +60,10 @@ def make_model(model_type: str, dtype: torch.dtype = torch.float32, seed: int = 
         if row.prepare is not None:
             row.prepare(model)
     if dtype == torch.float32:
-        return model
+        return model.to(DEVICE)
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
-        return row.load_class().from_pretrained(folder, dtype=dtype).eval()
+        return row.load_class().from_pretrained(folder, dtype=dtype).eval().to(DEVICE)
 
 
 def uniformly_kept(layer: MoELayer, number: int) -> list[int]:
@@ -94,4 +97,4 @@ def random_kept(layers: list[MoELayer], seed: int, extreme: bool = False) -> dic
 def random_tokens(batch: int, length: int, seed: int = 0) -> torch.Tensor:
     """Token ids without special ones, shape (batch, length)."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.randint(3, VOCABULARY - 6, (batch, length), generator=generator)
+    return torch.randint(3, VOCABULARY - 6, (batch, length), generator=generator).to(DEVICE)

@@ -1,0 +1,72 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""The whole way on a GPU, and on a model that accelerate spreads over two of them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from optimum_evoesap import EvoESAPConfig, MoEPruner
+
+from .model_matrix import ROWS, VOCABULARY, make_model
+
+
+OPTIONS = {
+    "sparsity": 0.5,
+    "population_size": 8,
+    "num_elites": 2,
+    "generations": 3,
+    "sequence_length": 32,
+    "calibration_samples": 8,
+    "search_samples": 8,
+    "batch_size": 4,
+}
+
+
+def windows(seed):
+    generator = torch.Generator().manual_seed(seed)
+    return [{"input_ids": torch.randint(3, VOCABULARY - 6, (32,), generator=generator)} for _ in range(16)]
+
+
+def prune(model, folder):
+    pruner = MoEPruner(model, EvoESAPConfig(**OPTIONS))
+    pruner.prune(folder, windows(0), windows(1))
+    return pruner
+
+
+def whole_way(model_type, folder, **placement):
+    """Prune one model twice, on the CPU and where it is placed; the statistics and the scores must agree."""
+    source = folder / "model"
+    make_model(model_type).cpu().save_pretrained(source)
+    model_class = ROWS[model_type].load_class()
+    on_cpu = prune(model_class.from_pretrained(source), folder / "cpu")
+    placed = prune(model_class.from_pretrained(source, **placement), folder / "placed")
+    for layer, sums in on_cpu.statistics.layers.items():
+        other = placed.statistics.layers[layer]
+        assert (sums.routed_tokens - other.routed_tokens).abs().sum() <= 4  # near ties may fall the other way
+        torch.testing.assert_close(sums.weight_sum, other.weight_sum, rtol=1e-2, atol=1e-1)
+    assert placed.scores["uniform"] == pytest.approx(on_cpu.scores["uniform"], abs=2e-2)
+    tokens = windows(2)[0]["input_ids"][None].to(placed.model.device)
+    reloaded = model_class.from_pretrained(folder / "placed", **placement)
+    with torch.no_grad():
+        torch.testing.assert_close(reloaded(input_ids=tokens).logits, placed.model(input_ids=tokens).logits)
+    return placed
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 1, reason="needs a GPU")
+@pytest.mark.parametrize("model_type", ["olmoe", "deepseek_v3", "llama4_text", "jetmoe", "gpt_oss"])
+def test_the_whole_way_on_a_gpu(model_type, tmp_path):
+    placed = whole_way(model_type, tmp_path, device_map="cuda:0")
+    assert placed.model.device.type == "cuda"
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+@pytest.mark.parametrize("model_type", ["olmoe", "deepseek_v3", "listed_moe"])
+def test_a_model_spread_over_two_gpus(model_type, tmp_path):
+    places = {"model.embed_tokens": 0, "model.norm": 1, "lm_head": 1, "model.rotary_emb": 0}
+    model = make_model(model_type)
+    layers = {f"model.layers.{i}": min(i, 1) for i in range(len(model.model.layers))}
+    names = {name for name, _ in model.named_modules()}
+    device_map = {name: place for name, place in (places | layers).items() if name in names}
+    placed = whole_way(model_type, tmp_path, device_map=device_map)
+    assert len({parameter.device for parameter in placed.model.parameters()}) == 2
