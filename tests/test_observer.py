@@ -43,7 +43,10 @@ def routed_routes(block, inputs, output):
         for expert, weight in zip(indices[token].tolist(), weights[token].tolist()):
             if expert < block.num_experts and weight != 0:
                 # The same expert twice, as some modules cannot take one expert a token.
-                twice, ones = torch.tensor([[expert, expert]]), torch.tensor([[1.0, 0.0]])
+                twice, ones = (
+                    hidden.new_tensor([[expert, expert]], dtype=indices.dtype),
+                    hidden.new_tensor([[1.0, 0.0]]),
+                )
                 places = {id(indices): twice, id(weights): ones}
                 order = [places.get(id(each), hidden[token : token + 1]) for each in inputs]
                 yield token, expert, weight, block.experts[0](*order).double().norm().item()
@@ -190,7 +193,9 @@ def test_every_experts_implementation_gives_the_same_statistics(implementation):
     model.set_experts_implementation(implementation)
     found = observe_experts(model, layers, [{"input_ids": TOKENS, "attention_mask": MASK}], progress=False)
     for layer in layers:
-        torch.testing.assert_close(found.layers[layer.index].weighted_norm_sum, expected[layer.index][3])
+        torch.testing.assert_close(
+            found.layers[layer.index].weighted_norm_sum, expected[layer.index][3], rtol=1e-5, atol=1e-5
+        )
 
 
 def test_no_expert_runs_on_a_token_that_was_not_routed_to_it():
