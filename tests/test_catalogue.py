@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 import transformers
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, FineGrainedFP8Config
 
 from optimum_evoesap import EvoESAPConfig, MoEPruner
 from optimum_evoesap.adapters import find_moe_layers, model_structure
@@ -162,3 +164,28 @@ def test_peft_models_are_refused_until_they_are_merged():
     assert pruner.sparse_layers == [0, 1, 2]
     with torch.no_grad():
         assert torch.equal(before, pruner.model(torch.arange(3, 9)[None]).logits)
+
+
+def test_a_quantized_checkpoint_is_pruned_once_it_is_dequantized(tmp_path):
+    """The remedy that the error for quantized models names, on a checkpoint in the FP8 format of DeepSeek."""
+    model, block = make_model("olmoe"), 8
+    model.save_pretrained(tmp_path)
+    (file,) = tmp_path.glob("*.safetensors")
+    tensors = {}
+    for name, value in load_file(file).items():
+        if name.endswith("_proj.weight"):
+            blocks = value.unflatten(0, (-1, block)).unflatten(2, (-1, block))
+            scale = blocks.abs().amax((1, 3)) / torch.finfo(torch.float8_e4m3fn).max
+            tensors[f"{name}_scale_inv"] = scale
+            value = (blocks / scale[:, None, :, None]).reshape(value.shape).to(torch.float8_e4m3fn)
+        tensors[name] = value
+    save_file(tensors, file, metadata={"format": "pt"})
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "fp8", "weight_block_size": [block, block]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+
+    quantization = FineGrainedFP8Config(dequantize=True, weight_block_size=(block, block))
+    pruner = MoEPruner.from_pretrained(tmp_path, EvoESAPConfig(allocation=[1, 0, 2]), quantization_config=quantization)
+    for mine, theirs in zip(find_moe_layers(model), pruner.layers):
+        for one, other in zip(mine.blocks[0].expert_parts, theirs.blocks[0].expert_parts):
+            torch.testing.assert_close(one.value, other.value, rtol=0.07, atol=0.01)

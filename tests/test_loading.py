@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -188,3 +191,45 @@ def test_a_processor_without_a_tokenizer_is_left_aside(tmp_path, monkeypatch):
     (tmp_path / "preprocessor_config.json").write_text("{}")
     monkeypatch.setattr(transformers.AutoProcessor, "from_pretrained", lambda *args, **kwargs: object())
     assert isinstance(load_processor(path), PreTrainedTokenizerBase)
+
+
+REMOTE_CODE = """
+import sys, torch
+from optimum_evoesap import EvoESAPConfig, MoEPruner
+from transformers import AutoModelForCausalLM
+source, target = sys.argv[1:3]
+try:
+    MoEPruner.from_pretrained(source)
+except ValueError as error:
+    assert "trust_remote_code=True" in str(error), error
+else:
+    raise AssertionError("code that nobody trusts must not run")
+config = EvoESAPConfig(sparsity=None, allocation=[5, 2], sequence_length=16)
+pruner = MoEPruner.from_pretrained(source, config, trust_remote_code=True)
+assert type(pruner.model).__module__.startswith("transformers_modules."), type(pruner.model)
+tokens = torch.randint(0, 96, (8, 16), generator=torch.Generator().manual_seed(0))
+model = pruner.prune(target, calibration_data=[{"input_ids": each} for each in tokens])
+assert [len(layer.mlp.experts) for layer in model.model.layers] == [3, 6]
+reloaded = AutoModelForCausalLM.from_pretrained(target, trust_remote_code=True)
+with torch.no_grad():
+    assert torch.equal(model(tokens).logits, reloaded(tokens).logits)
+"""
+
+
+def test_a_model_with_code_of_its_own(tmp_path):
+    """Through transformers' own dynamic modules, in a process of its own."""
+    from .remote_code.configuration_listed_moe import ListedMoeConfig
+    from .remote_code.modeling_listed_moe import ListedMoeForCausalLM
+
+    model = model_matrix.make_model("listed_moe")
+    ListedMoeConfig.register_for_auto_class()
+    ListedMoeForCausalLM.register_for_auto_class("AutoModelForCausalLM")
+    model.save_pretrained(tmp_path / "source")
+    assert (tmp_path / "source" / "modeling_listed_moe.py").is_file()
+    done = subprocess.run(
+        [sys.executable, "-c", REMOTE_CODE, str(tmp_path / "source"), str(tmp_path / "pruned")],
+        env=os.environ | {"HF_MODULES_CACHE": str(tmp_path / "modules"), "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
