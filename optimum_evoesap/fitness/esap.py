@@ -5,21 +5,24 @@ from __future__ import annotations
 
 import torch
 
+from ..kernels import esap_rows, linear_esap_rows
+from ..kernels.implementation import Implementation
 from .registry import ScoredBlock, register_fitness
 
 
 @register_fitness("esap")
 def esap_per_position(block: ScoredBlock) -> torch.Tensor:
     """sum_v min(p(v), q(v)) at each position: the chance that speculative decoding accepts the candidate's draw."""
-    return overlap(block.teacher_log_probabilities, block.student_log_probabilities)
+    return esap_rows(block.teacher_logits, block.student_logits, block.teacher_log_sum_exp)
 
 
-def overlap(teacher_log_probabilities: torch.Tensor, student_log_probabilities: torch.Tensor) -> torch.Tensor:
-    """sum_v min(p(v), q(v)) from log-probabilities; the last axis is the vocabulary."""
-    return torch.minimum(teacher_log_probabilities, student_log_probabilities).exp().sum(dim=-1)
-
-
-def esap(teacher_logits: torch.Tensor, student_logits: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+def esap(
+    teacher_logits: torch.Tensor,
+    student_logits: torch.Tensor,
+    mask: torch.Tensor | None = None,
+    *,
+    impl: Implementation = "auto",
+) -> torch.Tensor:
     """ESAP = mean over scored positions of sum_v min(p_v, q_v), p the teacher and q the candidate.
 
     It equals one minus the total variation distance, lies in [0, 1], and is 1 for equal models. Both softmax are taken
@@ -30,25 +33,20 @@ def esap(teacher_logits: torch.Tensor, student_logits: torch.Tensor, mask: torch
         student_logits: The same shape.
         mask: Shape (...), true where a position is scored. Position t predicts token t + 1: for a mask over tokens
             pass it shifted left by one. `None` scores every position.
+        impl: `"torch"`; `"triton"`, which reads both tensors once and has no gradient; or `"auto"`: Triton on CUDA
+            where no gradient is asked for.
 
     Returns:
         A float32 scalar.
 
     Raises:
-        ValueError: The shapes differ, or no position is scored.
+        ValueError: The shapes differ, no position is scored, or `impl` is unknown or cannot do this.
     """
-    if teacher_logits.shape != student_logits.shape:
-        raise ValueError(
-            f"teacher_logits {tuple(teacher_logits.shape)} and student_logits {tuple(student_logits.shape)} must have "
-            "the same shape (..., vocabulary)."
-        )
-    if mask is not None:
-        if mask.shape != teacher_logits.shape[:-1]:
-            raise ValueError(f"mask {tuple(mask.shape)} must have the shape {tuple(teacher_logits.shape[:-1])}.")
-        teacher_logits, student_logits = teacher_logits[mask.bool()], student_logits[mask.bool()]
-    if teacher_logits.numel() == 0:
+    rows = esap_rows(teacher_logits, student_logits, mask=mask, impl=impl)
+    scored = rows.flatten() if mask is None else rows[mask.bool()]
+    if scored.numel() == 0:
         raise ValueError("No position is scored: the mask is empty.")
-    return overlap(teacher_logits.float().log_softmax(-1), student_logits.float().log_softmax(-1)).mean()
+    return scored.mean()
 
 
 def linear_esap(
@@ -60,7 +58,8 @@ def linear_esap(
     logit_scale: float = 1.0,
     soft_cap: float | None = None,
     teacher_log_sum_exp: torch.Tensor | None = None,
-    chunk_size: int = 1024,
+    chunk_size: int | None = None,
+    impl: Implementation = "auto",
 ) -> torch.Tensor:
     """ESAP from final hidden states, with never more logits in memory than those of `chunk_size` positions.
 
@@ -72,27 +71,29 @@ def linear_esap(
         logit_scale: Factor on the logits.
         soft_cap: Logits become `soft_cap * tanh(logits / soft_cap)`.
         teacher_log_sum_exp: The teacher's log-sum-exp where it is known, shape (positions,), float32.
-        chunk_size: Positions at once.
+        chunk_size: Positions at once; `None` takes as many as fit in about 240 MB.
+        impl: As in [`esap`].
 
     Returns:
         A float32 scalar.
+
+    Raises:
+        ValueError: The shapes differ, there is no position, or `impl` is unknown or cannot do this.
     """
-    if teacher_hidden.shape != student_hidden.shape or teacher_hidden.shape[0] == 0:
+    rows = linear_esap_rows(
+        teacher_hidden,
+        student_hidden,
+        weight,
+        bias,
+        teacher_log_sum_exp,
+        logit_scale=logit_scale,
+        soft_cap=soft_cap,
+        chunk_size=chunk_size,
+        impl=impl,
+    )
+    if rows.numel() == 0:
         raise ValueError(
-            f"teacher_hidden {tuple(teacher_hidden.shape)} and student_hidden {tuple(student_hidden.shape)} must have "
-            "the same shape (positions, hidden size), with at least one position."
+            f"teacher_hidden {tuple(teacher_hidden.shape)} must have the shape (positions, hidden size), with at "
+            "least one position."
         )
-
-    def log_probabilities(hidden: torch.Tensor, log_sum_exp: torch.Tensor | None) -> torch.Tensor:
-        logits = torch.nn.functional.linear(hidden, weight, bias).float() * logit_scale
-        if soft_cap is not None:
-            logits = soft_cap * torch.tanh(logits / soft_cap)
-        return logits.log_softmax(-1) if log_sum_exp is None else logits - log_sum_exp[:, None]
-
-    total = torch.zeros((), dtype=torch.float64, device=teacher_hidden.device)
-    for start in range(0, teacher_hidden.shape[0], chunk_size):
-        part = slice(start, start + chunk_size)
-        known = None if teacher_log_sum_exp is None else teacher_log_sum_exp[part]
-        teacher = log_probabilities(teacher_hidden[part], known)
-        total += overlap(teacher, log_probabilities(student_hidden[part], None)).double().sum()
-    return (total / teacher_hidden.shape[0]).float()
+    return rows.double().mean().float()

@@ -1,0 +1,111 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""sum_v min(p_v, q_v) from final hidden states, a chunk of positions at a time."""
+
+from __future__ import annotations
+
+import torch
+
+from .esap import esap_rows
+from .implementation import Implementation, choose_implementation
+
+
+# Logits of a chunk, teacher and student together. Larger chunks read the weight less often; see benchmarks/NOTES.md.
+_CHUNK_BYTES = 236 * 10**6
+# The same for the torch form: its float32 copies of a logit, teacher and student together, and how much they may take.
+_TORCH_BYTES_PER_LOGIT = 24
+_TORCH_CHUNK_BYTES = 768 * 10**6
+# Chunks of whole tiles of the matrix product, where they are larger than one.
+_TILE = 128
+
+
+def linear_esap_rows(
+    teacher_hidden: torch.Tensor,
+    student_hidden: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    teacher_log_sum_exp: torch.Tensor | None = None,
+    *,
+    logit_scale: float = 1.0,
+    soft_cap: float | None = None,
+    chunk_size: int | None = None,
+    impl: Implementation = "auto",
+) -> torch.Tensor:
+    """sum_v min(p_v, q_v) at each position, with never more logits in memory than those of one chunk.
+
+    Logits are made in the dtype of the hidden states, as the model itself makes them; the rest is float32.
+
+    Args:
+        teacher_hidden: Hidden states that enter the output layer, shape (positions, hidden size).
+        student_hidden: The same of the candidate.
+        weight: Weight of the output layer, shape (vocabulary, hidden size).
+        bias: Its bias, shape (vocabulary,).
+        teacher_log_sum_exp: The teacher's log-sum-exp where it is known, shape (positions,), float32.
+        logit_scale: Factor on the logits.
+        soft_cap: Logits become `soft_cap * tanh(logits / soft_cap)`.
+        chunk_size: Positions at once. `None` takes as many as fit in about 240 MB.
+        impl: `"torch"`, `"triton"`, or `"auto"`: Triton on CUDA where no gradient is asked for.
+
+    Returns:
+        Float32 of shape (positions,).
+
+    Raises:
+        ValueError: The shapes differ, or `impl` is unknown or cannot do this.
+    """
+    if teacher_hidden.shape != student_hidden.shape or teacher_hidden.dim() != 2:
+        raise ValueError(
+            f"teacher_hidden {tuple(teacher_hidden.shape)} and student_hidden {tuple(student_hidden.shape)} must have "
+            "the same shape (positions, hidden size)."
+        )
+    positions, known = teacher_hidden.shape[0], teacher_log_sum_exp
+    chosen = choose_implementation(impl, teacher_hidden, student_hidden, weight, bias, known)
+    size = chunk_size or default_chunk_size(weight.shape[0], teacher_hidden.dtype, chosen)
+    parts = [slice(start, min(start + size, positions)) for start in range(0, positions, size)]
+    if chosen == "triton" and positions > 0:
+        return _triton_rows(teacher_hidden, student_hidden, weight, bias, known, logit_scale, soft_cap, parts)
+    rows = [teacher_hidden.new_zeros(0, dtype=torch.float32)]
+    for part in parts:
+        teacher, student = (
+            torch.nn.functional.linear(hidden[part], weight, bias) for hidden in (teacher_hidden, student_hidden)
+        )
+        part_known = None if known is None else known[part]
+        rows.append(esap_rows(teacher, student, part_known, logit_scale=logit_scale, soft_cap=soft_cap, impl="torch"))
+    return torch.cat(rows)
+
+
+@torch.no_grad()
+def _triton_rows(
+    teacher_hidden: torch.Tensor,
+    student_hidden: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    teacher_log_sum_exp: torch.Tensor | None,
+    logit_scale: float,
+    soft_cap: float | None,
+    parts: list[slice],
+) -> torch.Tensor:
+    from .overlap_rows import OverlapRows
+
+    vocabulary, size = weight.shape[0], parts[0].stop
+    # Rows of logits start at whole 32 bytes, whatever the vocabulary.
+    logits = teacher_hidden.new_empty(2 * size, -(-vocabulary // 16) * 16)[:, :vocabulary]
+    known = teacher_log_sum_exp
+    rows = OverlapRows(teacher_hidden.shape[0], logits, known is not None, num_chunks=len(parts))
+    for part in parts:
+        count = part.stop - part.start
+        teacher, student = logits[:count], logits[count : 2 * count]
+        # Teacher and student in one product: the weight is read once for both.
+        both = torch.cat((teacher_hidden[part], student_hidden[part]))
+        if bias is None:
+            torch.mm(both, weight.T, out=logits[: 2 * count])
+        else:
+            torch.addmm(bias, both, weight.T, out=logits[: 2 * count])
+        rows.add(part.start, teacher, student, None if known is None else known[part], None, logit_scale, soft_cap)
+    return rows.result()
+
+
+def default_chunk_size(vocabulary: int, dtype: torch.dtype, impl: str) -> int:
+    """Positions at once, from the bytes that they take in the implementation `"torch"` or `"triton"`."""
+    if impl == "torch":
+        return max(1, _TORCH_CHUNK_BYTES // (_TORCH_BYTES_PER_LOGIT * vocabulary))
+    size = max(1, _CHUNK_BYTES // (2 * dtype.itemsize * vocabulary))
+    return size // _TILE * _TILE or size
