@@ -40,7 +40,7 @@ REFUSED = """
 | --- | --- |
 | doge | its router spans a grid of experts; no row of it belongs to one expert |
 | switch_transformers, nllb-moe | an encoder and a decoder |
-| models loaded with 4- or 8-bit weights | scales cannot be sliced with their experts: load with `dequantize=True` in the quantization config, prune, then quantize |
+| quantized checkpoints, and models loaded with 4- or 8-bit weights | scales cannot be sliced with their experts: load with `dequantize=True` in the quantization config (FP8, MXFP4) or start from the model it was made from, prune, then quantize |
 | PEFT models | call `merge_and_unload()` first |
 | models of which `device_map` keeps a part on the CPU or the disk | load them on devices that hold all of it |
 
@@ -51,9 +51,10 @@ stay as they are.
 OWN = """
 ## An architecture of your own
 
-A model with code of its own (`trust_remote_code=True`) needs nothing if its experts are a `ModuleList` with a linear
-router beside it, or one module that is called with hidden states, expert indices and gate weights. Its layers must be
-built from a config and a `layer_idx`, as everywhere in transformers, so that a pruned checkpoint can be loaded again.
+A model with code of its own (`trust_remote_code=True`) usually needs nothing: its experts are a `ModuleList` with a
+router beside it whose block returns the weighted sum of what they return, or one module that is called with hidden
+states, expert indices and gate weights. Its layers must be built from a `config` and a `layer_idx`, as everywhere in
+transformers, so that a checkpoint with different expert counts can be loaded again; that is checked first.
 
 Where experts are called in another way, an adapter says how. This one is for experts that take a matrix of gate
 weights; `examples/own_architecture.py` has the whole model and prunes it.

@@ -19,13 +19,15 @@ class AllocationSpace:
         num_experts: Experts of each sparse layer before pruning.
         max_removed: Most experts that may go from each layer (multiples of `unit`).
         budget: Experts to remove in all (a multiple of `unit`).
-        unit: Experts that go together: the number of groups of a group-limited router, otherwise 1.
+        unit: Experts that go together: the number of groups that must stay equal, otherwise 1.
+        layers: Decoder-layer indices of the sparse layers, for messages.
     """
 
     num_experts: tuple[int, ...]
     max_removed: tuple[int, ...]
     budget: int
     unit: int = 1
+    layers: tuple[int, ...] = ()
 
     @classmethod
     def from_sparsity(
@@ -50,7 +52,7 @@ class AllocationSpace:
         if budget == 0:
             raise ValueError(
                 f"sparsity={sparsity} rounds to no expert at all in layers of {max(num_experts)}; "
-                f"give at least {unit / max(num_experts):.4g}, at most {largest:.4g}."
+                f"give more than {unit / max(num_experts) / 2:.4g}, at most {largest:.4g}."
             )
         return space
 
@@ -68,6 +70,9 @@ class AllocationSpace:
         Raises:
             ValueError: Wrong length, range, unit or sum; names the layer and the limit.
         """
+        fractions = [count for count in allocation if int(count) != count]
+        if fractions:
+            raise ValueError(f"The allocation removes {fractions[0]} experts; give whole numbers.")
         counts = tuple(int(count) for count in allocation)
         if len(counts) != len(self.max_removed):
             raise ValueError(
@@ -77,17 +82,21 @@ class AllocationSpace:
         for position, (count, limit) in enumerate(zip(counts, self.max_removed)):
             if not 0 <= count <= limit:
                 raise ValueError(
-                    f"The allocation removes {count} of {self.num_experts[position]} experts from sparse layer number "
-                    f"{position}; between 0 and {limit} can go."
+                    f"The allocation removes {count} of {self.num_experts[position]} experts from "
+                    f"{self._name(position)}; " + (f"between 0 and {limit} can go." if limit else "none can go.")
                 )
             if count % self.unit:
                 raise ValueError(
-                    f"The allocation removes {count} experts from sparse layer number {position}; the router has "
-                    f"{self.unit} groups that must stay equal, so give a multiple of {self.unit}."
+                    f"The allocation removes {count} experts from {self._name(position)}; they are in {self.unit} "
+                    f"groups that must stay equal, so give a multiple of {self.unit}."
                 )
         if sum(counts) != self.budget:
             raise ValueError(f"The allocation removes {sum(counts)} experts, the budget is {self.budget}.")
         return counts
+
+    def _name(self, position: int) -> str:
+        number = f"sparse layer number {position}"
+        return f"layer {self.layers[position]} ({number})" if self.layers else number
 
     def fit(self, weights: Sequence[float]) -> Allocation:
         """The allocation nearest to the budget shared out in proportion to `weights` (non-negative)."""

@@ -131,16 +131,17 @@ def _with_sub_configs(config: Any) -> list[Any]:
 
 
 def wrap_layers(module: ModuleType) -> None:
-    """Make every class of a modeling file that is built from a config and a layer index take that layer's config."""
+    """Make each class that a modeling file builds from a config and a layer index take the config of that layer."""
     from torch import nn
 
     if hasattr(module, _MARK):
         return
     for name, item in list(vars(module).items()):
-        if isinstance(item, type) and issubclass(item, nn.Module) and item.__module__ == module.__name__:
+        if isinstance(item, type) and issubclass(item, nn.Module):
             parameters = inspect.signature(item.__init__).parameters
             index_name = next((each for each in _LAYER_INDEX_NAMES if each in parameters), None)
-            if index_name is not None and "config" in parameters:
+            is_wrapped = hasattr(item.__init__, _MARK)
+            if index_name is not None and "config" in parameters and not is_wrapped:
                 setattr(item, "__init__", _with_layer_config(item.__init__, index_name))  # noqa: B010
         elif name == "load_balancing_loss_func":
             setattr(module, name, _padding_router_logits(item))
@@ -164,6 +165,7 @@ def _with_layer_config(build: Callable[..., None], index_name: str) -> Callable[
             bound.arguments["config"] = layer_config(config, per_layer_overrides(config).get(index, {}))
         return build(*bound.args, **bound.kwargs)
 
+    setattr(__init__, _MARK, True)
     return __init__
 
 

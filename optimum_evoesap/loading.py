@@ -62,6 +62,7 @@ def load_model(path: str, check: Callable[[PreTrainedModel], Any], **model_kwarg
     config = _load_config(path, model_kwargs)
     choice = choose_model(config, path, bool(model_kwargs.get("trust_remote_code")))
     check(_build_bare(choice, config))
+    _check_quantization(config, model_kwargs.get("quantization_config"), path)
     return choice.loader.from_pretrained(path, **model_kwargs)
 
 
@@ -116,6 +117,25 @@ def choose_model(config: PretrainedConfig, path: str = "", trust_remote_code: bo
         raise ValueError(f"There is no causal language model {of_type}: it is an encoder with a decoder.")
     hint = " It brings code of its own: pass trust_remote_code=True if you trust it." if remote else ""
     raise ValueError(f"transformers {transformers.__version__} has no causal language model {of_type}.{hint}")
+
+
+def _check_quantization(config: PretrainedConfig, given: Any, path: str) -> None:
+    """Raise where the weights would be quantized, before they are read."""
+    if getattr(given, "dequantize", False):
+        return
+    if given is not None:
+        raise ValueError(
+            "quantization_config would quantize the weights, whose scales cannot be sliced with their experts: leave "
+            "it out, prune, then quantize the result."
+        )
+    quantized = getattr(config, "quantization_config", None)
+    if quantized:
+        method = quantized["quant_method"] if isinstance(quantized, dict) else quantized.quant_method
+        raise ValueError(
+            f"{path} is quantized ({method}), and scales cannot be sliced with their experts. Load it with a "
+            "quantization_config that has dequantize=True, where its method has that (FP8, MXFP4), or start from the "
+            "model that it was made from; prune, then quantize."
+        )
 
 
 def loader_name(model: PreTrainedModel) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 
@@ -14,6 +15,9 @@ from .adapters import MoEBlock, MoELayer, Routes
 from .adapters.block import Record
 from .fitness.output_head import final_hidden_states
 from .statistics import ExpertStatistics, LayerStatistics
+
+
+logger = logging.getLogger(__name__)
 
 
 class ExpertObserver:
@@ -118,6 +122,7 @@ def observe_experts(
             inputs = {name: value for name, value in batch.items() if name != "labels"}
             final_hidden_states(model, inputs)
         statistics = observer.statistics()
+    _warn_of_unseen_blocks(layers, statistics)
     for index, sums in statistics.layers.items():
         if not torch.isfinite(sums.weighted_norm_sum).all():
             raise ValueError(
@@ -125,3 +130,16 @@ def observe_experts(
                 "weights, or load the model in another dtype (bfloat16 or float32 in place of float16)."
             )
     return statistics
+
+
+def _warn_of_unseen_blocks(layers: Sequence[MoELayer], statistics: ExpertStatistics) -> None:
+    """ERNIE 4.5 VL has experts that only images reach; nothing is known of them from text."""
+    for layer in layers:
+        for block, routed in zip(layer.blocks, statistics.layers[layer.index].routed_tokens.chunk(len(layer.blocks))):
+            if not routed.any():
+                logger.warning(
+                    "No token of the calibration data reached the experts %s of layer %d: which of them go is decided "
+                    "by their number alone. Give data that use them (images, for experts of images).",
+                    block.path,
+                    layer.index,
+                )

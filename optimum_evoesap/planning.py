@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from .adapters import MoELayer
 from .allocation import AllocationSpace
@@ -32,10 +33,12 @@ def allocation_space(config: EvoESAPConfig, layers: Sequence[MoELayer]) -> Alloc
                 f"{layer.index}; give a smaller number."
             )
     unit = max(layer.num_groups for layer in layers)
+    indices = tuple(layer.index for layer in layers)
     if isinstance(config.allocation, str):
-        return AllocationSpace.from_sparsity(config.sparsity or 0.0, num_experts, min_kept, unit)
+        space = AllocationSpace.from_sparsity(config.sparsity or 0.0, num_experts, min_kept, unit)
+        return replace(space, layers=indices)
     counts = explicit_counts(config.allocation, layers)
-    space = AllocationSpace.from_limits(num_experts, min_kept, sum(counts), unit)
+    space = replace(AllocationSpace.from_limits(num_experts, min_kept, sum(counts), unit), layers=indices)
     space.check(counts)
     return space
 

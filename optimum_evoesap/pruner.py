@@ -21,6 +21,7 @@ from .loading import Processor, find_processor, load_model, load_processor
 from .model_inputs import ModelInputs
 from .observer import observe_experts
 from .planning import allocation_space, explicit_counts
+from .rebuild import check_rebuild
 from .record import model_size, record_run
 from .result import PruningResult
 from .search import kept_experts, search_allocation
@@ -83,6 +84,8 @@ class MoEPruner(OptimumQuantizer):
         self.structure = model_structure(model)
         self.layers = find_moe_layers(model, self.structure)
         self.space = allocation_space(self.config, self.layers)
+        if self.config.allocation != "uniform":
+            check_rebuild(model, self.layers, self.structure)
         self.sparse_layers = [layer.index for layer in self.layers]
         self.statistics: ExpertStatistics | None = None
         self.order: PruningOrder | None = None

@@ -130,7 +130,7 @@ def test_impossible_sparsities_say_what_is_possible():
         AllocationSpace.from_sparsity(0.9, [8, 8], [2, 2])
     with pytest.raises(ValueError, match="at most 0.75"):
         AllocationSpace.from_sparsity(0.01, [8, 8], [2, 2])
-    with pytest.raises(ValueError, match="at least 0.125"):
+    with pytest.raises(ValueError, match="more than 0.0625"):
         AllocationSpace.from_sparsity(0.0625, [8, 8], [2, 2])  # half an expert rounds to none
     assert AllocationSpace.from_sparsity(0.125, [8, 8], [2, 2]).budget == 2
     assert AllocationSpace.from_sparsity(0.75, [8, 8], [2, 2]).uniform() == (6, 6)

@@ -80,6 +80,11 @@ def sketch_blocks(structure: Structure) -> list[BlockSketch]:
         path = adapter.path_of(owner)
         root = name if name in structure.lists else owner
         sketch = sketches.setdefault(path, BlockSketch(_layer_of(name), adapter, path, []))
+        if name in structure.lists and sketch.roots:
+            raise ValueError(
+                f"{path} ({type(structure.model).__name__}) keeps its experts in several lists or tensors: not "
+                "supported. Write an adapter with register_adapter."
+            )
         if root not in sketch.roots:
             sketch.roots.append(root)
     return list(sketches.values())

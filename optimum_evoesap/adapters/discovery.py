@@ -30,7 +30,8 @@ def model_structure(model: PreTrainedModel) -> Structure:
     if getattr(model, "hf_quantizer", None) is not None:
         raise ValueError(
             f"{type(model).__name__} is loaded with quantized weights, whose scales cannot be sliced with their "
-            "experts. Load it without quantization (dequantize=True in its quantization config), prune, then quantize."
+            "experts. Load it without quantization (dequantize=True in its quantization config where its method has "
+            "that, or the model that it was made from), prune, then quantize."
         )
     structure = discover_structure(type(model), model.config)
     if structure is None and model.config.is_encoder_decoder:

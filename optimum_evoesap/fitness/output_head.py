@@ -61,6 +61,10 @@ def final_hidden_states(model: PreTrainedModel, inputs: Mapping[str, torch.Tenso
     vars(linear)["forward"] = idle_forward
     try:
         model(**inputs, use_cache=False)
+    except (RuntimeError, ValueError):
+        # After the layer comes only what the model does with logits, and it may mind their shape.
+        if not seen:
+            raise
     finally:
         del vars(linear)["forward"]
         if own is not None:
