@@ -193,7 +193,7 @@ def test_a_processor_without_a_tokenizer_is_left_aside(tmp_path, monkeypatch):
     assert isinstance(load_processor(path), PreTrainedTokenizerBase)
 
 
-REMOTE_CODE = """
+IN_A_PROCESS_OF_ITS_OWN = """
 import sys, torch
 from optimum_evoesap import EvoESAPConfig, MoEPruner
 from transformers import AutoModelForCausalLM
@@ -216,18 +216,20 @@ with torch.no_grad():
 """
 
 
-def test_a_model_with_code_of_its_own(tmp_path):
+def test_a_model_with_code_of_its_own(tmp_path, monkeypatch):
     """Through transformers' own dynamic modules, in a process of its own."""
     from .remote_code.configuration_listed_moe import ListedMoeConfig
     from .remote_code.modeling_listed_moe import ListedMoeForCausalLM
 
     model = model_matrix.make_model("listed_moe")
+    for each in (ListedMoeConfig, ListedMoeForCausalLM):
+        monkeypatch.setattr(each, "_auto_class", None, raising=False)  # so that registering is undone
     ListedMoeConfig.register_for_auto_class()
     ListedMoeForCausalLM.register_for_auto_class("AutoModelForCausalLM")
     model.save_pretrained(tmp_path / "source")
     assert (tmp_path / "source" / "modeling_listed_moe.py").is_file()
     done = subprocess.run(
-        [sys.executable, "-c", REMOTE_CODE, str(tmp_path / "source"), str(tmp_path / "pruned")],
+        [sys.executable, "-c", IN_A_PROCESS_OF_ITS_OWN, str(tmp_path / "source"), str(tmp_path / "pruned")],
         env=os.environ | {"HF_MODULES_CACHE": str(tmp_path / "modules"), "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
