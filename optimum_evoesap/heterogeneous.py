@@ -134,18 +134,14 @@ def wrap_layers(module: ModuleType) -> None:
     """Make each class that a modeling file builds from a config and a layer index take the config of that layer."""
     from torch import nn
 
-    if hasattr(module, _MARK):
-        return
     for name, item in list(vars(module).items()):
         if isinstance(item, type) and issubclass(item, nn.Module):
             parameters = inspect.signature(item.__init__).parameters
             index_name = next((each for each in _LAYER_INDEX_NAMES if each in parameters), None)
-            is_wrapped = hasattr(item.__init__, _MARK)
-            if index_name is not None and "config" in parameters and not is_wrapped:
+            if index_name is not None and "config" in parameters and not hasattr(item.__init__, _MARK):
                 setattr(item, "__init__", _with_layer_config(item.__init__, index_name))  # noqa: B010
-        elif name == "load_balancing_loss_func":
+        elif name == "load_balancing_loss_func" and not hasattr(item, _MARK):
             setattr(module, name, _padding_router_logits(item))
-    setattr(module, _MARK, True)
 
 
 def _with_layer_config(build: Callable[..., None], index_name: str) -> Callable[..., None]:
@@ -184,4 +180,5 @@ def _padding_router_logits(loss: Callable[..., Any]) -> Callable[..., Any]:
             )
         return loss(gate_logits, num_experts, *args, **kwargs)
 
+    setattr(load_balancing_loss_func, _MARK, True)
     return load_balancing_loss_func

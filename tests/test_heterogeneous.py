@@ -114,10 +114,10 @@ def test_one_config_builds_models_in_several_threads(pruned_olmoe):
 def test_a_layer_that_does_not_take_its_config_is_noticed(pruned_olmoe, monkeypatch):
     from transformers.models.olmoe import modeling_olmoe
 
-    layer = modeling_olmoe.OlmoeDecoderLayer
-    unwrapped = layer.__init__.__wrapped__
-    monkeypatch.setattr(layer, "__init__", unwrapped)
-    monkeypatch.setattr(modeling_olmoe.OlmoeAttention, "__init__", modeling_olmoe.OlmoeAttention.__init__.__wrapped__)
+    for each in (modeling_olmoe.OlmoeDecoderLayer, modeling_olmoe.OlmoeAttention):
+        unwrapped = each.__init__.__wrapped__
+        # Its parameters do not tell that one of them is the index of a layer.
+        monkeypatch.setattr(each, "__init__", lambda *parts, own=unwrapped, **named: own(*parts, **named))
     with pytest.raises(RuntimeError, match="did not take its own config"):
         AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(pruned_olmoe["folder"]))
 

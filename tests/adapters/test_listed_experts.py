@@ -126,11 +126,6 @@ def test_observing_leaves_the_experts_as_they_were():
     assert len(model.model.layers[0].mlp.experts) == 8
 
 
-class LayerWithoutIndex(modeling_listed_moe.ListedMoeDecoderLayer):
-    def __init__(self, config, number):
-        super().__init__(config, number)
-
-
 def test_layers_that_could_not_be_built_again_are_refused_before_the_work(monkeypatch):
     plain = modeling_listed_moe.ListedMoeDecoderLayer.__init__
     plain = getattr(plain, "__wrapped__", plain)
