@@ -37,8 +37,24 @@ class RoutedExperts(MoEBlock):
         """
         for experts in self.experts:
             calls: list[ExpertsCall] = []
-            undo.enter_context(pre_hook(experts, _one_route_a_token(calls, self.single_routes)))
+            undo.enter_context(pre_hook(experts, self._one_route_a_token(calls)))
             undo.enter_context(post_hook(experts, _sum_of_routes(calls, record)))
+
+    def _one_route_a_token(self, calls: list[ExpertsCall]) -> Callable[..., tuple[tuple, dict]]:
+        def hook(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+            call = ExpertsCall(args, kwargs)
+            num_routes = call.indices.shape[-1]
+            if num_routes != self.top_k:
+                # Without a run on the meta device the number was read from an attribute.
+                raise ValueError(
+                    f"{self.path} works on {num_routes} experts a token, not on {self.top_k} as its attributes said: "
+                    "not supported. Write an adapter with register_adapter."
+                )
+            calls.append(call)
+            indices, weights = self.single_routes(call)
+            return call.replace(indices, call.hidden.flatten(0, -2).repeat_interleave(num_routes, dim=0), weights)
+
+        return hook
 
     @staticmethod
     def single_routes(call: ExpertsCall) -> tuple[torch.Tensor, torch.Tensor]:
@@ -55,19 +71,6 @@ def _map_back(original: list[int]) -> Callable[..., tuple[tuple, dict]]:
         if indices.device not in tables:
             tables[indices.device] = torch.tensor(original, device=indices.device, dtype=indices.dtype)
         return call.replace(tables[indices.device][indices])
-
-    return hook
-
-
-def _one_route_a_token(
-    calls: list[ExpertsCall], single_routes: Callable[[ExpertsCall], tuple[torch.Tensor, torch.Tensor]]
-) -> Callable[..., tuple[tuple, dict]]:
-    def hook(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        call = ExpertsCall(args, kwargs)
-        calls.append(call)
-        indices, weights = single_routes(call)
-        hidden = call.hidden.flatten(0, -2).repeat_interleave(call.indices.shape[-1], dim=0)
-        return call.replace(indices, hidden, weights)
 
     return hook
 

@@ -121,6 +121,14 @@ def test_a_route_without_weight_is_not_counted():
     assert sums.weighted_norm_sum.tolist() == [0, 1, 0, 0, 0, 0, 0, 0]
 
 
+def test_a_top_k_that_was_read_wrongly_is_noticed():
+    model = make_model("olmoe")
+    layers = layers_of(model)
+    layers[1].blocks[0].top_k = 3
+    with pytest.raises(ValueError, match="works on 2 experts a token, not on 3"):
+        observe_experts(model, layers, [{"input_ids": TOKENS}], progress=False)
+
+
 def test_experts_that_no_token_reaches_are_named(caplog):
     model = make_model("ernie4_5_vl_moe")
     with caplog.at_level(logging.WARNING):
