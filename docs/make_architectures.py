@@ -19,10 +19,10 @@ HEAD = """<!-- Made by `python -m docs.make_architectures` from the model matrix
 
 # Architectures
 
-Every decoder language model with routed experts that transformers has can be pruned, also inside a multimodal model.
-No architecture is written down in the package: where a model keeps its experts is found by building its class without
-weights at several expert counts. Each row below is a tiny model in the tests, with random routers and biases, for
-which
+Every decoder language model with routed experts that transformers has, but doge, can be pruned, also inside a
+multimodal model. Where a model keeps its experts is found by building its class without weights at several expert
+counts; only the few ways in which models call their experts have an adapter each. Each row below is a tiny model in the
+tests, with random routers and biases, for which
 
 - the model that the search scores, the sliced model and its reloaded checkpoint give the same logits, to the bit, in
   float32 and bfloat16, for random and for extreme allocations;
@@ -44,7 +44,7 @@ REFUSED = """
 | PEFT models | call `merge_and_unload()` first |
 | models of which `device_map` keeps a part on the CPU or the disk | load them on devices that hold all of it |
 
-Each is an error before any work, with the remedy. Experts outside the language model (the vision tower of dots3_note)
+Each is an error before calibration, with the remedy where there is one. Experts outside the language model (the vision tower of dots3_note)
 stay as they are.
 """  # noqa: E501
 

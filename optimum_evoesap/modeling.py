@@ -5,9 +5,6 @@ from __future__ import annotations
 
 from transformers import AutoModelForCausalLM
 
-from . import heterogeneous_config
-from .heterogeneous import install
-
 
 class EvoESAPModelForCausalLM(AutoModelForCausalLM):
     """`AutoModelForCausalLM` that can also build checkpoints whose layers have different expert counts.
@@ -22,7 +19,3 @@ class EvoESAPModelForCausalLM(AutoModelForCausalLM):
         >>> model = EvoESAPModelForCausalLM.from_pretrained("olmoe-50")
         ```
     """
-
-
-heterogeneous_config.install()
-install()

@@ -24,7 +24,7 @@ class ExpertObserver:
     """A context in which every block of experts of a model adds up what its experts do.
 
     What they do is read by the adapter of the block: the router's own choices and weights, and the outputs that the
-    experts really computed. No expert runs on a token not routed to it, and no router is computed a second way.
+    experts really computed. No expert runs a second time, and no router is computed a second way.
 
     Args:
         layers: The sparse layers to observe.

@@ -60,10 +60,12 @@ def reload(model, folder, **options):
 
 
 def skip_what_fails_unpruned(model_type, dtype=torch.float32, needs="logits", **options):
-    """Some releases of transformers cannot do something with a model of their own: nothing to be held to."""
+    """Some older releases of transformers cannot do something with a model of their own."""
     try:
         assert torch.is_tensor(getattr(make_model(model_type, dtype)(input_ids=TOKENS, **options), needs, None))
     except (AttributeError, AssertionError, RuntimeError, TypeError) as error:
+        if all(row.is_installed for row in ROWS.values()):
+            raise  # the newest release can do all; here it would be this package that breaks it
         pytest.skip(f"the unpruned {model_type} fails with transformers {transformers.__version__}: {error}")
 
 

@@ -78,9 +78,7 @@ def find_moe_layers(model: PreTrainedModel, structure: Structure | None = None) 
 
 
 def _make_layer(model: PreTrainedModel, structure: Structure, sketches: list[BlockSketch]) -> MoELayer:
-    blocks: list[MoEBlock] = []
-    for group in _group_by_weights(model, sketches):
-        blocks.append(_make_block(model, structure, group))
+    blocks = [_make_block(model, structure, group) for group in _group_by_weights(model, sketches)]
     if len({block.num_experts for block in blocks}) > 1:
         raise ValueError(f"The blocks of {sketches[0].layer} have different expert counts: not supported.")
     return MoELayer(
