@@ -21,8 +21,8 @@ HEAD = """<!-- Made by `python -m docs.make_architectures` from the model matrix
 
 Every decoder language model with routed experts that transformers has, but doge, can be pruned, also inside a
 multimodal model. Where a model keeps its experts is found by building its class without weights at several expert
-counts; only the few ways in which models call their experts have an adapter each. Each row below is a tiny model in the
-tests, with random routers and biases, for which
+counts; only the few ways in which models call their experts have an adapter each. Each row below is a tiny model in
+the tests, with random routers and biases, for which
 
 - the model that the search scores, the sliced model and its reloaded checkpoint give the same logits, to the bit, in
   float32 and bfloat16, for random and for extreme allocations;
