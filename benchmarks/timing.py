@@ -68,6 +68,14 @@ def measure(functions: dict[str, Callable[[], object]], rounds: int = 20, warm_u
     return timings
 
 
+def product_rate(size: int = 8192) -> float:
+    """Operations a second that a large bfloat16 product reaches on this device."""
+    left, right = (torch.randn(size, size, device="cuda").bfloat16() for _ in range(2))
+    seconds = measure({"product": lambda: left @ right})["product"].median / 1e3
+    print(f"a bfloat16 product of {size} x {size}: {2 * size**3 / seconds / 1e12:.0f} TFLOP/s")
+    return 2 * size**3 / seconds
+
+
 def report(timings: dict[str, Timing], unit: str, **sizes: object) -> None:
     """Print a table with times as multiples of that of `unit`, and append its rows to `results.csv`."""
     print(" ".join(f"{name}={value}" for name, value in sizes.items()))

@@ -101,7 +101,7 @@ class EvoESAPConfig(EvoESAPOptions, BaseConfig):
             self._fail("holdout_fraction", "give a share between 0 (no held-out comparison) and 1.")
         lowest = {"sequence_length": 2, "seed": 0}
         for name in (
-            "calibration_samples", "search_samples", "sequence_length", "batch_size", "population_size",
+            "calibration_samples", "search_samples", "sequence_length", "population_size",
             "num_elites", "generations", "max_delta", "max_mutations", "seed",
         ):  # fmt: skip
             low = lowest.get(name, 1)
@@ -109,6 +109,8 @@ class EvoESAPConfig(EvoESAPOptions, BaseConfig):
                 self._fail(name, f"give a whole number of at least {low}.")
         if self.num_elites >= self.population_size:
             self._fail("num_elites", f"it must be smaller than population_size={self.population_size}.")
+        if self.batch_size is not None and not _is_count(self.batch_size, 1):
+            self._fail("batch_size", "give a whole number of at least 1, or None for what suits the device.")
         if self.min_experts is not None and not _is_count(self.min_experts, 1):
             self._fail("min_experts", "give a whole number of at least 1, or None for the model's top-k.")
 

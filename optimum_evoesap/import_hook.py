@@ -1,5 +1,5 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""Install the steps of [`heterogeneous`] when transformers' config and model code is loaded, and not before.
+"""Install what this package adds to transformers when transformers' config and model code is loaded, and not before.
 
 `import optimum_evoesap` must work in any order with `import transformers`, and alone load neither it nor torch.
 """
@@ -13,7 +13,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-from . import heterogeneous, heterogeneous_config
+from . import experts_implementation, heterogeneous, heterogeneous_config
 
 
 # What each step needs to be there, in the order in which transformers loads them.
@@ -21,6 +21,7 @@ _STEPS: dict[tuple[str, str], Callable[[], None]] = {
     ("transformers.integrations.heterogeneity.configuration_utils", "HeterogeneousConfigMixin"): (
         heterogeneous_config.install
     ),
+    ("transformers.integrations.moe", "ALL_EXPERTS_FUNCTIONS"): experts_implementation.install,
     ("transformers.modeling_utils", "PreTrainedModel"): heterogeneous.install,
 }
 
@@ -28,10 +29,15 @@ _STEPS: dict[tuple[str, str], Callable[[], None]] = {
 def install_when_imported() -> None:
     """Install each step now if what it changes is loaded, otherwise as soon as it is."""
     for (module_name, needed), install in _STEPS.items():
-        if hasattr(sys.modules.get(module_name), needed):
-            install()
-        elif not any(isinstance(each, _InstallAfterImport) and each.module == module_name for each in sys.meta_path):
-            sys.meta_path.insert(0, _InstallAfterImport(module_name, install))
+        install_after_import(module_name, needed, install)
+
+
+def install_after_import(module_name: str, needed: str, install: Callable[[], None]) -> None:
+    """Call `install` now if a module and what it `needed` there is loaded, otherwise as soon as the module is."""
+    if hasattr(sys.modules.get(module_name), needed):
+        install()
+    elif not any(isinstance(each, _InstallAfterImport) and each.does(module_name, install) for each in sys.meta_path):
+        sys.meta_path.insert(0, _InstallAfterImport(module_name, install))
 
 
 class _InstallAfterImport(MetaPathFinder):
@@ -39,6 +45,9 @@ class _InstallAfterImport(MetaPathFinder):
         self.module = module
         self._install = install
         self._searching = False
+
+    def does(self, module: str, install: Callable[[], None]) -> bool:
+        return (self.module, self._install) == (module, install)
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from .batching import batch_size_for
 from .configuration import EvoESAPConfig
 from .data import TOKEN_TENSORS, DataError, DataOptions, TokenizedData, prepare_data
 from .fitness.output_head import find_output_head
@@ -94,7 +95,7 @@ class ModelInputs:
         accepted = {name for forward in forwards for name in forward.parameters} | {"labels"}
         passes_on = any(each.kind is each.VAR_KEYWORD for each in forwards[0].parameters.values())
         device, dtype = self._model.get_input_embeddings().weight.device, self._model.dtype
-        for batch in data.batches(self._config.batch_size, device):
+        for batch in data.batches(batch_size_for(self._config, device), device):
             yield {
                 name: tensor.to(dtype) if tensor.is_floating_point() else tensor
                 for name, tensor in batch.items()

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 import torch
 from tqdm.auto import tqdm
@@ -13,11 +13,28 @@ from transformers import PreTrainedModel
 
 from .adapters import MoEBlock, MoELayer, Routes
 from .adapters.block import Record
+from .batching import in_smaller_batches
 from .fitness.output_head import final_hidden_states
 from .statistics import ExpertStatistics, LayerStatistics
 
 
 logger = logging.getLogger(__name__)
+
+
+class _SumsByExpert:
+    """Adds up values of routes by expert, in an order that does not change from run to run.
+
+    Adding straight into as many sums as there are experts would be in no order at all on a GPU, and wait in line.
+    """
+
+    def __init__(self, routes: Routes, counted: torch.Tensor, num_experts: int):
+        self._shape = (routes.num_tokens, num_experts + 1)
+        self._places = routes.tokens * (num_experts + 1) + torch.where(counted, routes.experts, num_experts).long()
+
+    def __call__(self, values: torch.Tensor) -> torch.Tensor:
+        table = values.new_zeros(self._shape)
+        table.view(-1).index_add_(0, self._places, values)
+        return table[:, :-1].sum(dim=0)
 
 
 class ExpertObserver:
@@ -32,7 +49,9 @@ class ExpertObserver:
 
     def __init__(self, layers: Sequence[MoELayer]):
         self._layers = list(layers)
-        self._sums: dict[int, LayerStatistics] = {}
+        self._sums = {layer.index: LayerStatistics.zeros(layer.num_experts) for layer in self._layers}
+        # What the batch that runs now adds: layer, experts, sums. Counted once it has gone through the whole model.
+        self._of_batch: list[tuple[int, slice, LayerStatistics]] = []
         self._undo = ExitStack()
         self._mask: torch.Tensor | None = None
         self._num_tokens = 0
@@ -48,25 +67,26 @@ class ExpertObserver:
     def __exit__(self, *exception) -> None:
         self._undo.close()
 
-    def next_batch(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None) -> None:
-        """Say which tokens of the coming forward pass are padding; they are left out of all sums.
+    @contextmanager
+    def batch(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> Iterator[None]:
+        """A context for one forward pass, whose sums count when it ends without an exception.
 
         Args:
             input_ids: Shape (batch, tokens).
-            attention_mask: Shape (batch, tokens), 0 for padding; `None` for none.
+            attention_mask: Shape (batch, tokens), 0 for padding, which is left out of all sums; `None` for none.
         """
         self._mask = None
         if attention_mask is not None and not bool(attention_mask.all()):
             self._mask = attention_mask.reshape(-1).bool()
+        self._of_batch = []
+        yield
+        for index, experts, sums in self._of_batch:
+            self._sums[index] = self._sums[index].plus(sums, experts)
         self._num_tokens += input_ids.numel() if self._mask is None else int(self._mask.sum())
 
     def statistics(self) -> ExpertStatistics:
         """The sums so far, on the CPU."""
-        layers = {
-            layer.index: self._sums.get(layer.index, LayerStatistics.zeros(layer.num_experts)).to("cpu")
-            for layer in self._layers
-        }
-        return ExpertStatistics(layers, self._num_tokens)
+        return ExpertStatistics({index: sums.to("cpu") for index, sums in self._sums.items()}, self._num_tokens)
 
     def _recorder(self, layer: MoELayer, block: MoEBlock, offset: int) -> Record:
         def record(routes: Routes) -> None:
@@ -74,16 +94,15 @@ class ExpertObserver:
             counted = (routes.experts < block.num_experts) & (routes.weights != 0)
             if self._mask is not None:
                 counted &= self._real_tokens(layer, routes)[routes.tokens]
-            sums = self._sums.get(layer.index)
-            if sums is None:
-                sums = self._sums[layer.index] = LayerStatistics.zeros(layer.num_experts, routes.experts.device)
-            experts = torch.where(counted, routes.experts.long(), 0) + offset
-            weights = torch.where(counted, routes.weights.double(), 0.0)
-            norms = torch.where(counted, routes.norms.double(), 0.0)
-            sums.routed_tokens.index_add_(0, experts, counted.long())
-            sums.norm_sum.index_add_(0, experts, norms)
-            sums.weight_sum.index_add_(0, experts, weights)
-            sums.weighted_norm_sum.index_add_(0, experts, weights * norms)
+            weights, norms = routes.weights.double(), routes.norms.double()
+            by_expert = _SumsByExpert(routes, counted, block.num_experts)
+            sums = LayerStatistics(
+                by_expert(torch.ones_like(norms)).long(),
+                by_expert(norms),
+                by_expert(weights),
+                by_expert(weights * norms),
+            )
+            self._of_batch.append((layer.index, slice(offset, offset + block.num_experts), sums))
 
         return record
 
@@ -116,11 +135,20 @@ def observe_experts(
     Raises:
         ValueError: The sums are not finite: the model gives NaN or infinite values.
     """
-    with ExpertObserver(layers) as observer:
-        for batch in tqdm(batches, desc="calibrate", unit="batch", disable=not progress):
-            observer.next_batch(batch["input_ids"], batch.get("attention_mask"))
-            inputs = {name: value for name, value in batch.items() if name != "labels"}
-            final_hidden_states(model, inputs)
+    left = list(batches)
+    num_windows = sum(len(batch["input_ids"]) for batch in left)
+    with ExpertObserver(layers) as observer, tqdm(total=num_windows, unit="window", disable=not progress) as bar:
+        bar.set_description("calibrate")
+        while left:
+            inputs = {name: value for name, value in left[0].items() if name != "labels"}
+            try:
+                with observer.batch(inputs["input_ids"], inputs.get("attention_mask")):
+                    final_hidden_states(model, inputs)
+            except torch.OutOfMemoryError as error:
+                left = in_smaller_batches(left, error)
+                continue
+            bar.update(len(inputs["input_ids"]))
+            left.pop(0)
         statistics = observer.statistics()
     _warn_of_unseen_blocks(layers, statistics)
     for index, sums in statistics.layers.items():

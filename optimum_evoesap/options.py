@@ -49,7 +49,11 @@ class EvoESAPOptions:
         "compared with the uniform allocation; taken from the counts where a mixture writes them. 0 turns it off.",
     )
     sequence_length: int = _option(4096, "Tokens in a window.")
-    batch_size: int = _option(4, "Windows in one forward pass.")
+    batch_size: int | None = _option(
+        None,
+        "Windows in one forward pass; by default 4 on the CPU, and on a GPU as many as hold 16384 tokens. Where they "
+        "do not fit into the GPU's memory, fewer are taken.",
+    )
     packing: bool = _option(True, "Pack documents into full windows; otherwise one document a window, padded.")
     scored_tokens: str = _option(
         "auto", "Tokens that count: answers, all, or auto (answers where the data has them, else all)."

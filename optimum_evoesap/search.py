@@ -65,8 +65,13 @@ def search_allocation(
 
         def score(allocation: Allocation) -> float:
             kept = kept_experts(order, dict(zip((layer.index for layer in layers), allocation)))
-            with VirtualSlice(layers, kept):
-                return scorer.score()
+            while True:
+                try:
+                    with VirtualSlice(layers, kept):
+                        return scorer.score()
+                except torch.OutOfMemoryError as error:
+                    # Out of the slice the model is the teacher again, who has to speak on the new batches.
+                    scorer.use_smaller_batches(error)
 
         return score
 

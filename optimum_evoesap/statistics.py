@@ -33,6 +33,13 @@ class LayerStatistics:
         sums = [torch.zeros(num_experts, dtype=torch.float64, device=device) for _ in range(3)]
         return cls(torch.zeros(num_experts, dtype=torch.int64, device=device), *sums)
 
+    def plus(self, others: LayerStatistics, experts: slice) -> LayerStatistics:
+        """These sums, with `others` added to those of `experts`; on the device of `others`."""
+        total = self.to(others.norm_sum.device)
+        for item in fields(self):
+            getattr(total, item.name)[experts] += getattr(others, item.name)
+        return total
+
     def to(self, device: torch.device | str) -> LayerStatistics:
         """The same sums on another device."""
         return LayerStatistics(*(getattr(self, item.name).to(device) for item in fields(self)))

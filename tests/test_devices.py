@@ -7,8 +7,12 @@ import pytest
 import torch
 
 from optimum_evoesap import EvoESAPConfig, MoEPruner
+from optimum_evoesap.fitness import teacher
+from optimum_evoesap.fitness.scorer import FitnessScorer
+from optimum_evoesap.observer import observe_experts
+from optimum_evoesap.virtual_slice import VirtualSlice
 
-from .model_matrix import ROWS, VOCABULARY, make_model
+from .model_matrix import ROWS, VOCABULARY, layers_of, make_model, random_kept
 
 
 OPTIONS = {
@@ -70,3 +74,40 @@ def test_a_model_spread_over_two_gpus(model_type, tmp_path):
     device_map = {name: place for name, place in (places | layers).items() if name in names}
     placed = whole_way(model_type, tmp_path, device_map=device_map)
     assert len({parameter.device for parameter in placed.model.parameters()}) == 2
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 1, reason="needs a GPU")
+def test_fewer_windows_at_once_where_memory_is_short(caplog):
+    """A real out-of-memory: the process may take a little more than the model only."""
+    model = make_model("olmoe").to("cuda")
+    layers = layers_of(model)
+    tokens = torch.randint(3, VOCABULARY - 6, (64, 512), generator=torch.Generator().manual_seed(0)).cuda()
+    windows = [{"input_ids": tokens, "labels": tokens}]
+    expected = observe_experts(model, layers, windows, progress=False)
+    score = FitnessScorer(model, windows).score()
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 40e6) / total)
+    try:
+        found = observe_experts(model, layers, windows, progress=False)
+        assert FitnessScorer(model, windows).score() == pytest.approx(score, abs=1e-5)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert "do not fit into the memory" in caplog.text
+    for index, sums in expected.layers.items():
+        torch.testing.assert_close(found.layers[index].weight_sum, sums.weight_sum, rtol=1e-3, atol=1e-1)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 1, reason="needs a GPU")
+def test_a_teacher_that_waits_on_the_host(monkeypatch):
+    model = make_model("olmoe").to("cuda")
+    tokens = torch.randint(3, VOCABULARY - 6, (4, 64), generator=torch.Generator().manual_seed(0)).cuda()
+    batches = [{"input_ids": part, "labels": part} for part in tokens.split(2)]
+    layers = layers_of(model)
+    kept = random_kept(layers, seed=0)
+    on_device = FitnessScorer(model, batches)
+    monkeypatch.setattr(teacher, "_DEVICE_BYTES", 0)
+    on_host = FitnessScorer(model, batches)
+    assert all(batch.hidden.is_pinned() for batch in on_host._teacher)
+    with VirtualSlice(layers, kept):
+        assert on_host.score() == on_device.score()

@@ -171,8 +171,7 @@ def test_the_observed_model_computes_what_it_did_before(model_type):
 
     with torch.no_grad():
         before = logits()
-        with ExpertObserver(layers) as observer:
-            observer.next_batch(TOKENS, None)
+        with ExpertObserver(layers) as observer, observer.batch(TOKENS):
             observed = logits()
         after = logits()
     torch.testing.assert_close(observed, before, rtol=1e-4, atol=1e-4)
@@ -206,8 +205,8 @@ def test_no_expert_runs_on_a_token_that_was_not_routed_to_it():
     inner = experts.forward
     with torch.no_grad(), ExpertObserver(layers) as observer:
         experts.forward = lambda hidden, *rest: rows.append(hidden.shape[0]) or inner(hidden, *rest)
-        observer.next_batch(TOKENS, None)
-        model(TOKENS)
+        with observer.batch(TOKENS):
+            model(TOKENS)
     assert rows == [TOKENS.numel() * layers[0].top_k]
 
 

@@ -7,13 +7,28 @@ import torch
 
 from ..kernels import esap_rows, linear_esap_rows
 from ..kernels.implementation import Implementation
-from .registry import ScoredBlock, register_fitness
+from .registry import ScoredBlock, ScoredHidden, register_fitness, register_hidden_fitness
 
 
 @register_fitness("esap")
 def esap_per_position(block: ScoredBlock) -> torch.Tensor:
     """sum_v min(p(v), q(v)) at each position: the chance that speculative decoding accepts the candidate's draw."""
     return esap_rows(block.teacher_logits, block.student_logits, block.teacher_log_sum_exp)
+
+
+@register_hidden_fitness("esap")
+def esap_from_hidden(scored: ScoredHidden) -> torch.Tensor:
+    """The same, with the logits of a small chunk of positions at a time."""
+    head = scored.head
+    return linear_esap_rows(
+        scored.teacher,
+        scored.student,
+        head.weight,
+        head.bias,
+        scored.teacher_log_sum_exp,
+        logit_scale=head.logit_scale,
+        soft_cap=head.soft_cap,
+    )
 
 
 def esap(

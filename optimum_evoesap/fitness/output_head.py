@@ -27,14 +27,23 @@ class OutputHead:
     logit_scale: float = 1.0
     soft_cap: float | None = None
 
+    @property
+    def weight(self) -> torch.Tensor:
+        """Shape (vocabulary, hidden size); rows behind the vocabulary are padding, which the model cuts off too."""
+        return self.linear.weight[: self.vocabulary]
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        """Shape (vocabulary,)."""
+        return None if self.linear.bias is None else self.linear.bias[: self.vocabulary]
+
     def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Logits of the positions."""
-        # Rows behind the vocabulary are padding, which the model cuts off as well.
-        logits = self.linear(hidden)[..., : self.vocabulary]
+        """Logits of the positions: the product in the model's dtype, scale and soft cap in float32."""
+        logits = nn.functional.linear(hidden.to(self.weight.device), self.weight, self.bias)
         if self.logit_scale != 1.0:
-            logits = logits * self.logit_scale
+            logits = logits.float() * self.logit_scale
         if self.soft_cap is not None:
-            logits = self.soft_cap * torch.tanh(logits / self.soft_cap)
+            logits = self.soft_cap * torch.tanh(logits.float() / self.soft_cap)
         return logits
 
 

@@ -10,6 +10,7 @@ from functools import cached_property
 import torch
 
 from ..registry import make_register
+from .output_head import OutputHead
 
 
 @dataclass
@@ -43,7 +44,29 @@ class ScoredBlock:
         return self.student_logits.float().log_softmax(dim=-1)
 
 
+@dataclass
+class ScoredHidden:
+    """Scored positions before the output layer, for a fitness that makes logits in its own way.
+
+    Attributes:
+        teacher: What enters the output layer in the teacher, shape (positions, hidden size).
+        student: The same in the candidate.
+        head: The output layer.
+        teacher_log_sum_exp: Of the teacher's logits, shape (positions,) in float32.
+    """
+
+    teacher: torch.Tensor
+    student: torch.Tensor
+    head: OutputHead
+    teacher_log_sum_exp: torch.Tensor
+
+
 Fitness = Callable[[ScoredBlock], torch.Tensor]
+HiddenFitness = Callable[[ScoredHidden], torch.Tensor]
 
 FITNESSES: dict[str, Fitness] = {}
 register_fitness = make_register(FITNESSES, "fitness")
+
+# Faster forms of functions in FITNESSES, under the same name and with the same values.
+HIDDEN_FITNESSES: dict[str, HiddenFitness] = {}
+register_hidden_fitness = make_register(HIDDEN_FITNESSES, "fitness from hidden states")

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import torch
 from transformers import PreTrainedModel
 
+from ..batching import in_smaller_batches
 from .output_head import final_hidden_states, find_output_head
-from .registry import FITNESSES, ScoredBlock
+from .registry import FITNESSES, HIDDEN_FITNESSES, ScoredBlock, ScoredHidden
+from .teacher import TeacherBatch, keep_hidden
 
 
 # Bytes of logits and what a fitness makes of them that are held at once: up to 24 a logit, teacher and candidate.
@@ -18,27 +20,15 @@ _BLOCK_BYTES = 768 * 2**20
 _BYTES_PER_LOGIT = 24
 
 
-@dataclass
-class _TeacherBatch:
-    """One batch of inputs, where it is scored, and what the teacher says there."""
-
-    inputs: dict[str, torch.Tensor]
-    scored: torch.Tensor  # (positions,), indices into (batch x tokens): position t predicts a scored token t + 1
-    targets: torch.Tensor  # (positions,)
-    draws: torch.Tensor  # (positions,)
-    hidden: torch.Tensor  # (positions, hidden size)
-    log_sum_exp: torch.Tensor  # (positions,), float32
-
-
 class FitnessScorer:
     """Holds what the teacher says about some data, and scores candidates against it.
 
-    The teacher is kept as final hidden states and log-sum-exp of the scored positions, 2H + 4 bytes a position instead
-    of the 2V of its logits; its logits are made again a block at a time.
+    The teacher is kept as hidden states, see [`TeacherBatch`]; its logits are made again, a block at a time.
 
     Args:
         model: The unpruned model. The same object is scored later, inside a [`~virtual_slice.VirtualSlice`].
-        batches: Model inputs with `labels` (-100 where a token is not scored), on the model's device.
+        batches: Model inputs with `labels` (-100 where a token is not scored), on the model's device. Where they do
+            not fit into the memory of a GPU, fewer windows at once are taken.
         fitness: A name in `FITNESSES`.
         seed: Seed of the draws that sampling fitness functions use.
 
@@ -51,28 +41,28 @@ class FitnessScorer:
     ):
         self._model = model
         self._name = fitness
-        self._generator = torch.Generator().manual_seed(seed)
+        self._seed = seed
         self._head = find_output_head(model, batches[0])
-        self._teacher = [self._teach(batch) for batch in batches]
+        self._batches = batches
+        self._teach_all()
         self.num_positions = sum(batch.targets.numel() for batch in self._teacher)
         if self.num_positions == 0:
             raise ValueError("No token of the search data is scored: its labels are -100 everywhere.")
 
     @torch.no_grad()
     def score(self) -> float:
-        """Mean fitness over all scored positions of the model as it stands now; higher is better."""
+        """Mean fitness over all scored positions of the model as it stands now; higher is better.
+
+        The device is waited for once, at the end.
+
+        Raises:
+            torch.OutOfMemoryError: The candidate does not fit; see [`~FitnessScorer.use_smaller_batches`].
+        """
         totals = []
         for batch in self._teacher:
+            teacher = batch.hidden_on_device()
             student = self._hidden(batch.inputs, batch.scored)
-            for part in self._parts(batch.targets.numel()):
-                block = ScoredBlock(
-                    self._head(batch.hidden[part]),
-                    self._head(student[part]),
-                    batch.targets[part],
-                    batch.draws[part],
-                    batch.log_sum_exp[part],
-                )
-                totals.append(self._fitness_of(block).double().sum())
+            totals += [values.double().sum() for values in self._values(batch, teacher, student)]
         score = torch.stack([total.to(totals[0].device) for total in totals]).sum().item() / self.num_positions
         if not math.isfinite(score):
             raise ValueError(
@@ -80,6 +70,44 @@ class FitnessScorer:
                 "float32 in place of float16), or choose another fitness."
             )
         return score
+
+    def use_smaller_batches(self, error: torch.OutOfMemoryError) -> None:
+        """Take fewer windows at once from now on; the model must be the unpruned one again, since it teaches anew.
+
+        Args:
+            error: Raised again where a batch is a single window already.
+        """
+        self._teacher = []
+        self._batches = in_smaller_batches(self._batches, error)
+        self._teach_all()
+
+    def _teach_all(self) -> None:
+        self._teacher: list[TeacherBatch] = []
+        while len(self._teacher) < len(self._batches):
+            try:
+                # Draws depend on the position in all the data, not on how it is cut into batches.
+                generator = torch.Generator().manual_seed(self._seed)
+                for batch in self._batches:
+                    self._teacher.append(self._teach(batch, generator))
+            except torch.OutOfMemoryError as error:
+                self._teacher = []
+                self._batches = in_smaller_batches(self._batches, error)
+
+    def _values(self, batch: TeacherBatch, teacher: torch.Tensor, student: torch.Tensor) -> Iterator[torch.Tensor]:
+        """The fitness of each position of a batch, some positions at a time."""
+        if self._name in HIDDEN_FITNESSES:
+            student = student.to(teacher.device)
+            yield HIDDEN_FITNESSES[self._name](ScoredHidden(teacher, student, self._head, batch.log_sum_exp))
+            return
+        for part in self._parts(batch.targets.numel()):
+            block = ScoredBlock(
+                self._head(teacher[part]),
+                self._head(student[part]),
+                batch.targets[part],
+                batch.draws[part],
+                batch.log_sum_exp[part],
+            )
+            yield self._fitness_of(block)
 
     def _fitness_of(self, block: ScoredBlock) -> torch.Tensor:
         values = FITNESSES[self._name](block)
@@ -91,7 +119,7 @@ class FitnessScorer:
         return values
 
     @torch.no_grad()
-    def _teach(self, batch: dict[str, torch.Tensor]) -> _TeacherBatch:
+    def _teach(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> TeacherBatch:
         inputs = {name: value for name, value in batch.items() if name != "labels"}
         labels = batch["labels"]
         # Position t is scored when token t + 1 is; the last position predicts nothing that is known.
@@ -100,13 +128,15 @@ class FitnessScorer:
         scored = mask.flatten().nonzero()[:, 0]
         hidden = self._hidden(inputs, scored)
         sums = [self._head(hidden[part]).float().logsumexp(-1) for part in self._parts(scored.numel())]
-        log_sum_exp = torch.cat(sums) if sums else torch.zeros(0)
+        log_sum_exp = torch.cat(sums) if sums else hidden.new_zeros(0, dtype=torch.float32)
         if not torch.isfinite(log_sum_exp).all():
             raise ValueError("The unpruned model gives NaN or infinite logits on the search data; check its weights.")
         # Where the model is spread over devices, targets and draws go to that of the output layer.
         targets = labels.flatten()[scored + 1].to(log_sum_exp.device)
-        draws = torch.rand(targets.numel(), generator=self._generator).to(log_sum_exp.device)
-        return _TeacherBatch(inputs, scored.to(hidden.device), targets, draws, hidden, log_sum_exp)
+        draws = torch.rand(targets.numel(), generator=generator).to(log_sum_exp.device)
+        kept_bytes = sum(each.hidden.nbytes for each in self._teacher if each.hidden.is_cuda)
+        hidden = keep_hidden(hidden.to(log_sum_exp.device), kept_bytes)
+        return TeacherBatch(inputs, scored.to(batch["input_ids"].device), targets, draws, hidden, log_sum_exp)
 
     def _hidden(self, inputs: dict[str, torch.Tensor], scored: torch.Tensor) -> torch.Tensor:
         hidden = final_hidden_states(self._model, inputs)

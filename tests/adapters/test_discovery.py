@@ -110,8 +110,7 @@ def test_parameters_of_an_expert_where_blocks_differ():
 def test_a_route_without_weight_is_not_counted():
     model = make_model("olmoe")
     observer = ExpertObserver(layers_of(model)[:1])
-    with observer:
-        observer.next_batch(TOKENS, None)
+    with observer, observer.batch(TOKENS):
         layer = layers_of(model)[0]
         record = observer._recorder(layer, layer.blocks[0], 0)
         experts, weights = torch.tensor([1, 2, 8]), torch.tensor([0.5, 0.0, 0.5])

@@ -1,0 +1,91 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""A whole search at true size, and the same search done naively. Run with `python -m benchmarks.search`.
+
+Milliseconds are those of the whole search, the teacher's pass and all of the evolution included.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+
+import torch
+
+from optimum_evoesap import EvoESAPConfig
+from optimum_evoesap.adapters import find_moe_layers
+from optimum_evoesap.criteria import pruning_order
+from optimum_evoesap.evolution import evolve
+from optimum_evoesap.kernels.fast_forward import fast_forward
+from optimum_evoesap.observer import observe_experts
+from optimum_evoesap.planning import allocation_space
+from optimum_evoesap.search import kept_experts, search_allocation
+from optimum_evoesap.virtual_slice import VirtualSlice
+
+from .models import WINDOW, add_arguments, make_model, make_windows
+from .naive import NaiveScorer
+from .timing import measure, report
+
+
+class Search:
+    def __init__(self, name: str, arguments: argparse.Namespace):
+        self.model = make_model(name, arguments.layers)
+        self.layers = find_moe_layers(self.model)
+        self.config = EvoESAPConfig(
+            sparsity=0.5, population_size=arguments.population, num_elites=2, generations=arguments.generations
+        )
+        self.space = allocation_space(self.config, self.layers)
+        self.batches = make_windows(self.model, arguments.windows, arguments.at_once)
+        with fast_forward(self.model):
+            statistics = observe_experts(self.model, self.layers, self.batches[:1], progress=False)
+        self.order = pruning_order(statistics, "reap", {layer.index: layer.num_groups for layer in self.layers})
+        self.scored = 0
+
+    def ours(self) -> None:
+        with fast_forward(self.model):
+            found = search_allocation(
+                self.model, self.layers, self.order, self.space, self.config, self.batches, self.batches[:0]
+            )
+        print(f"ours: best {found.scores['best']:.4f}, uniform {found.scores['uniform']:.4f}", flush=True)
+
+    def naive(self, implementation: str) -> Callable[[], None]:
+        def run() -> None:
+            before = self.model.config._experts_implementation
+            self.model.set_experts_implementation(implementation)
+            scorer = NaiveScorer(self.model, [part for batch in self.batches for part in batch["input_ids"].split(1)])
+
+            def score(allocation: Sequence[int]) -> float:
+                removed = dict(zip((layer.index for layer in self.layers), allocation))
+                with VirtualSlice(self.layers, kept_experts(self.order, removed)):
+                    return scorer.score()
+
+            found = evolve(score, self.space, self.config)
+            self.scored = len(found.scores)
+            self.model.set_experts_implementation(before)
+            print(
+                f"naive, {implementation}: {self.scored} candidates, best {found.scores[found.best]:.4f}", flush=True
+            )
+
+        return run
+
+
+@torch.no_grad()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_arguments(parser)
+    parser.add_argument("--at-once", type=int, default=4, help="windows in one forward pass")
+    parser.add_argument("--population", type=int, default=8)
+    parser.add_argument("--generations", type=int, default=3)
+    parser.add_argument("--naive", nargs="*", default=["grouped_mm", "eager"])
+    arguments = parser.parse_args()
+    for name in arguments.models:
+        search = Search(name, arguments)
+        functions: dict[str, Callable[[], None]] = {"whole search": search.ours}
+        functions |= {f"whole search, naive, {each} experts": search.naive(each) for each in arguments.naive}
+        timings = measure(functions, rounds=1, warm_up=0)
+        sizes = {"rows": WINDOW * arguments.windows, "vocabulary": search.model.config.vocab_size}
+        what = f"search of {search.scored} candidates on {arguments.windows} windows, {name}"
+        report(timings, "whole search", what=what, hidden=search.model.config.hidden_size, dtype="bfloat16", **sizes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""How many windows go through the model at once: what keeps a GPU busy, and less where its memory is short."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import torch
+
+from .configuration import EvoESAPConfig
+
+
+logger = logging.getLogger(__name__)
+
+Batch = dict[str, torch.Tensor]
+
+# Tokens in one forward pass with which a GPU is busy; twice as many gain 2% more (benchmarks/NOTES.md).
+_TOKENS_ON_GPU = 16384
+_WINDOWS_ON_CPU = 4
+
+
+def batch_size_for(config: EvoESAPConfig, device: torch.device) -> int:
+    """Windows in one forward pass: what the config says, else what suits the device."""
+    if config.batch_size is not None:
+        return config.batch_size
+    return max(1, _TOKENS_ON_GPU // config.sequence_length) if device.type == "cuda" else _WINDOWS_ON_CPU
+
+
+def in_smaller_batches(batches: Sequence[Batch], error: torch.OutOfMemoryError) -> list[Batch]:
+    """The same windows in the same order, half as many at once, after the device has run out of memory.
+
+    Args:
+        batches: Model inputs; a window with images and the like is a batch of its own already.
+        error: What the device said.
+
+    Raises:
+        torch.OutOfMemoryError: `error`, where each batch is a single window.
+    """
+    largest = max((_num_windows(batch) for batch in batches), default=0)
+    if largest < 2:
+        raise error
+    half = (largest + 1) // 2
+    logger.warning(
+        "%d windows at once do not fit into the memory of the device; going on with %d (batch_size=%d begins so).",
+        largest,
+        half,
+        half,
+    )
+    return [part for batch in batches for part in _split(batch, half)]
+
+
+def _num_windows(batch: Batch) -> int:
+    return batch["input_ids"].shape[0]
+
+
+def _split(batch: Batch, size: int) -> list[Batch]:
+    if _num_windows(batch) <= size:
+        return [batch]
+    pieces = [tensor.split(size) for tensor in batch.values()]
+    return [dict(zip(batch, piece)) for piece in zip(*pieces)]

@@ -1,0 +1,173 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""The experts implementation `"evoesap"` for transformers: Triton around the grouped products of torch.
+
+transformers' `grouped_mm` spends most of its time between the two products. Here the tokens are gathered, the
+activation is computed and the outputs are weighted and summed in one pass over memory each; see benchmarks/NOTES.md.
+Every model whose experts follow transformers' interface can use it: `model.set_experts_implementation("evoesap")`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.activations import SiLUActivation
+from transformers.integrations import moe
+
+from ..experts_implementation import NAME
+from .implementation import is_triton_available
+
+
+# What the fused forward stands in for where it cannot run, and what it replaces in calibration and search.
+_STANDARD = "grouped_mm"
+_NORMS_LISTENER = "_evoesap_norms_listener"
+
+# Called with the indices and weights of the router and the norm of each route's output, all of shape (tokens, top-k).
+NormsListener = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], None]
+
+
+def fused_experts_forward(
+    self: nn.Module, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor
+) -> torch.Tensor:
+    """Run an experts module; where the kernels cannot, with transformers' `grouped_mm`.
+
+    Args:
+        self: The experts module, of a class with transformers' `use_experts_implementation`.
+        hidden_states: Shape (tokens, hidden size).
+        top_k_index: Expert of each route, shape (tokens, top-k); numbers behind the last expert stand for none.
+        top_k_weights: Gate weight of each route, shape (tokens, top-k).
+
+    Returns:
+        Shape (tokens, hidden size).
+    """
+    listener = self.__dict__.get(_NORMS_LISTENER)
+    if not _can_fuse(self, hidden_states, top_k_weights):
+        if listener is not None:
+            raise ValueError(
+                f"{type(self).__name__} is called with {hidden_states.dtype} on {hidden_states.device}, for which "
+                "there is no fused form that could be observed. Load the model with "
+                f"experts_implementation={_STANDARD!r}, or in bfloat16 without autocast."
+            )
+        return moe.ALL_EXPERTS_FUNCTIONS[_STANDARD](self, hidden_states, top_k_index, top_k_weights)
+    combined, norms = fused_experts(self, hidden_states, top_k_index, top_k_weights, with_norms=listener is not None)
+    if listener is not None:
+        listener(top_k_index, top_k_weights, norms)
+    return combined
+
+
+@torch.no_grad()
+def fused_experts(
+    experts: nn.Module,
+    hidden: torch.Tensor,
+    indices: torch.Tensor,
+    weights: torch.Tensor,
+    with_norms: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The fused forward itself, and the L2 norm of each route's output; nothing waits for the device.
+
+    Args:
+        experts: The experts module.
+        hidden: Shape (tokens, hidden size).
+        indices: Expert of each route, shape (tokens, top-k).
+        weights: Gate weight of each route, shape (tokens, top-k).
+        with_norms: Compute the norms.
+
+    Returns:
+        Hidden states of shape (tokens, hidden size), and norms of shape (tokens, top-k) in float32; empty without
+        `with_norms`.
+    """
+    from . import experts_launch as launch
+
+    num_experts = experts.num_experts
+    order, places, offsets = launch.group_routes(indices, num_experts)
+    spread = launch.spread(hidden, places)
+    # Which expert a row belongs to, wanted for biases alone.
+    owners = indices.reshape(-1)[order].clamp(max=num_experts - 1) if experts.has_bias else None
+    name = "gate_up_proj" if experts.has_gate else "up_proj"
+    projected = _grouped_linear(experts, name, spread, offsets, owners)
+    del spread
+    if _has_silu_gate(experts):
+        activated = launch.silu_gate(projected)
+    else:
+        activated = experts._apply_gate(projected) if experts.has_gate else experts.act_fn(projected)
+    del projected
+    outputs = _grouped_linear(experts, "down_proj", activated, offsets, owners)
+    if getattr(experts, "has_post_expert_norm", False):
+        outputs = experts.post_expert_norm(outputs)
+    return launch.combine(outputs, places, indices, weights, num_experts, with_norms)
+
+
+def _grouped_linear(
+    experts: nn.Module, name: str, rows: torch.Tensor, offsets: torch.Tensor, owners: torch.Tensor | None
+) -> torch.Tensor:
+    weight = getattr(experts, name)
+    if not experts.is_transposed:
+        weight = weight.transpose(-2, -1)
+    product = _grouped_mm()(rows, weight, offs=offsets)
+    return product if owners is None else product.add_(getattr(experts, f"{name}_bias")[owners])
+
+
+def _grouped_mm() -> Callable[..., torch.Tensor] | None:
+    return getattr(nn.functional, "grouped_mm", getattr(torch, "_grouped_mm", None))
+
+
+def _has_silu_gate(experts: nn.Module) -> bool:
+    is_default = getattr(type(experts), "_apply_gate", None) is moe._default_apply_gate
+    return experts.has_gate and is_default and isinstance(experts.act_fn, (nn.SiLU, SiLUActivation))
+
+
+def _can_fuse(experts: nn.Module, hidden: torch.Tensor, weights: torch.Tensor) -> bool:
+    parameters = list(experts.parameters(recurse=False))
+    needs_gradient = torch.is_grad_enabled() and any(each.requires_grad for each in (hidden, weights, *parameters))
+    same = hidden.dtype == parameters[0].dtype and hidden.device == parameters[0].device
+    return same and not needs_gradient and hidden.dim() == 2 and supports(experts)
+
+
+def supports(experts: nn.Module) -> bool:
+    """Whether this module runs fused: one of transformers' interface, in bfloat16 on a recent NVIDIA GPU."""
+    weight = next(experts.parameters(recurse=False), None)
+    return (
+        weight is not None
+        and hasattr(experts, "has_gate")
+        and not getattr(experts, "_is_expert_parallel", False)
+        and weight.is_cuda
+        and weight.dtype == torch.bfloat16
+        and torch.version.hip is None
+        and torch.cuda.get_device_capability(weight.device) >= (9, 0)
+        and _grouped_mm() is not None
+        and is_triton_available()
+    )
+
+
+@contextmanager
+def fused_experts_where_possible(model: PreTrainedModel) -> Iterator[None]:
+    """A context in which experts that would run with transformers' default, `grouped_mm`, run fused.
+
+    Another implementation that the user has chosen stays.
+    """
+    with ExitStack() as undo:
+        configs = {id(part.config): part.config for part in model.modules() if isinstance(part, PreTrainedModel)}
+        if any(supports(module) for module in model.modules()):
+            for config in configs.values():
+                if config._experts_implementation == _STANDARD:
+                    undo.callback(setattr, config, "_experts_implementation_internal", _STANDARD)
+                    config._experts_implementation_internal = NAME
+        yield
+
+
+def runs_fused(experts: nn.Module) -> bool:
+    """Whether the next call of this experts module runs fused."""
+    return hasattr(experts, "config") and experts.config._experts_implementation == NAME and supports(experts)
+
+
+@contextmanager
+def norms_listener(experts: nn.Module, listener: NormsListener) -> Iterator[None]:
+    """Have the fused forward of a module hand the norms of its outputs to `listener`."""
+    experts.__dict__[_NORMS_LISTENER] = listener
+    try:
+        yield
+    finally:
+        del experts.__dict__[_NORMS_LISTENER]

@@ -1,0 +1,143 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""The fused experts against a plain loop in float64, on the GPU or in Triton's interpreter."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
+
+from ..model_matrix import layers_of, make_model
+
+
+pytest.importorskip("triton")
+
+from optimum_evoesap.kernels import experts_launch  # noqa: E402
+from optimum_evoesap.kernels.experts import fused_experts, norms_listener, runs_fused, supports  # noqa: E402
+
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+# Gate and up of SiLU; a gate of its own, with biases and transposed weights; no gate at all.
+MODEL_TYPES = ["olmoe", "gpt_oss", "nemotron_h"]
+
+
+def experts_of(model_type: str) -> tuple[torch.nn.Module, int]:
+    """An experts module in bfloat16 with random weights and biases, and its hidden size."""
+    model = make_model(model_type)
+    (experts,) = layers_of(model)[0].blocks[0].experts
+    first = experts.gate_up_proj if experts.has_gate else experts.up_proj
+    return copy.deepcopy(experts).to(DEVICE, torch.bfloat16), first.shape[1 if experts.is_transposed else 2]
+
+
+def routes(num_tokens: int, num_experts: int, top_k: int = 2, seed: int = 0):
+    generator = torch.Generator().manual_seed(seed)
+    weights, indices = torch.rand(num_tokens, num_experts, generator=generator).topk(top_k)
+    return indices.to(DEVICE), weights.bfloat16().to(DEVICE)
+
+
+def expected_outputs(experts, hidden, indices):
+    """The output of each route in float64, by a loop; shape (tokens, top-k, hidden size)."""
+    exact = copy.deepcopy(experts).double()
+    outputs = torch.zeros(*indices.shape, hidden.shape[1], dtype=torch.float64, device=DEVICE)
+    for token, row in enumerate(indices.tolist()):
+        for route, expert in enumerate(row):
+            if expert < experts.num_experts:
+                one = torch.tensor([[expert]], device=DEVICE)
+                ones = torch.ones(1, 1, dtype=torch.float64, device=DEVICE)
+                outputs[token, route] = type(exact).forward.__wrapped__(exact, hidden[token : token + 1], one, ones)[0]
+    return outputs
+
+
+def relative_error(found, expected):
+    return ((found.double() - expected).norm() / expected.norm()).item()
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_fused_experts_are_the_experts(model_type):
+    experts, hidden_size = experts_of(model_type)
+    hidden = torch.randn(11, hidden_size, generator=torch.Generator().manual_seed(1)).bfloat16().to(DEVICE)
+    indices, weights = routes(11, experts.num_experts)
+    indices[3, 1] = experts.num_experts  # stands for no expert, whatever its weight
+    outputs = expected_outputs(experts, hidden.double(), indices)
+    found, norms = fused_experts(experts, hidden, indices, weights, with_norms=True)
+    standard = (outputs * weights.double()[..., None]).sum(1)
+    assert found.dtype == torch.bfloat16 and relative_error(found, standard) < 1e-2
+    torch.testing.assert_close(norms.double(), outputs.norm(dim=-1), rtol=2e-2, atol=1e-6)
+    assert norms[3, 1] == 0
+    without, empty = fused_experts(experts, hidden, indices, weights)
+    assert torch.equal(without, found) and empty.numel() == 0
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="needs a GPU: Triton's interpreter cuts bfloat16 off in place of rounding")
+def test_error_is_not_above_that_of_transformers():
+    experts, hidden_size = experts_of("olmoe")
+    hidden = torch.randn(64, hidden_size, generator=torch.Generator().manual_seed(1)).bfloat16().to(DEVICE)
+    indices, weights = routes(64, experts.num_experts)
+    expected = (expected_outputs(experts, hidden.double(), indices) * weights.double()[..., None]).sum(1)
+    found, _ = fused_experts(experts, hidden, indices, weights)
+    standard = ALL_EXPERTS_FUNCTIONS["grouped_mm"](experts, hidden, indices, weights)
+    assert relative_error(found, expected) <= 1.05 * relative_error(standard, expected)
+
+
+@pytest.mark.parametrize("num_experts", [1, 5, 254, 255, 300])
+def test_routes_are_grouped_by_expert_in_the_order_of_tokens(num_experts):
+    generator = torch.Generator().manual_seed(0)
+    indices = torch.randint(num_experts + 1, (40, 3), generator=generator).to(DEVICE)
+    order, places, offsets = experts_launch.group_routes(indices, num_experts)
+    flat = indices.flatten()
+    assert order.tolist() == sorted(range(flat.numel()), key=lambda route: (flat[route].item(), route))
+    assert torch.equal(order[places.long()], torch.arange(flat.numel(), device=DEVICE))
+    assert offsets.tolist() == [int((flat <= expert).sum()) for expert in range(num_experts)]
+
+
+@pytest.mark.parametrize("hidden_size,top_k", [(8, 1), (48, 3), (3000, 8)])
+def test_gather_and_weighted_sum_of_any_size(hidden_size, top_k):
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(5, hidden_size, generator=generator).bfloat16().to(DEVICE)
+    indices, weights = routes(5, 16, top_k)
+    order, places, _ = experts_launch.group_routes(indices, 16)
+    rows = experts_launch.spread(hidden, places)
+    assert torch.equal(rows, hidden[order // top_k])
+    combined, norms = experts_launch.combine(rows, places, indices, weights, 16, with_norms=True)
+    expected = hidden.float() * weights.float().sum(1, keepdim=True)
+    torch.testing.assert_close(combined.float(), expected, rtol=1e-2, atol=1e-3)
+    torch.testing.assert_close(norms, hidden.float().norm(dim=1, keepdim=True).expand(-1, top_k), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [8, 40, 1500])
+def test_silu_gate_of_any_size(size):
+    gate_up = torch.randn(7, 2 * size, generator=torch.Generator().manual_seed(0)).bfloat16().to(DEVICE)
+    gate, up = gate_up.float().chunk(2, dim=-1)
+    torch.testing.assert_close(
+        experts_launch.silu_gate(gate_up).float(), torch.nn.functional.silu(gate) * up, rtol=1e-2, atol=1e-3
+    )
+
+
+def test_no_tokens_at_all():
+    experts, hidden_size = experts_of("olmoe")
+    hidden = torch.zeros(0, hidden_size, dtype=torch.bfloat16, device=DEVICE)
+    indices, weights = routes(0, experts.num_experts)
+    assert experts_launch.spread(hidden, indices.flatten()).shape == (0, hidden_size)
+    assert experts_launch.combine(hidden, indices.flatten(), indices, weights, 8, False)[0].shape == hidden.shape
+
+
+def test_anyone_can_choose_it_and_gradients_flow():
+    model = make_model("olmoe")
+    tokens = torch.arange(4, 20, device=model.device)[None]
+    expected = model(tokens).logits
+    model.set_experts_implementation("evoesap")
+    logits = model(tokens).logits
+    torch.testing.assert_close(logits, expected)
+    logits.sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_a_listener_never_waits_in_vain():
+    experts, hidden_size = experts_of("olmoe")
+    experts.config._experts_implementation_internal = "evoesap"
+    assert runs_fused(experts) == supports(experts)
+    hidden = torch.zeros(3, hidden_size, device=DEVICE)  # float32, while the weights are bfloat16
+    with norms_listener(experts, lambda *_: None), pytest.raises(ValueError, match="could be observed"):
+        experts(hidden, *routes(3, experts.num_experts))

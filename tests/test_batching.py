@@ -1,0 +1,124 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""Windows in one forward pass: what is chosen, and fewer of them where the memory of the device is short."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from optimum_evoesap import EvoESAPConfig
+from optimum_evoesap.batching import batch_size_for, in_smaller_batches
+from optimum_evoesap.fitness.scorer import FitnessScorer
+from optimum_evoesap.observer import observe_experts
+from optimum_evoesap.search import search_allocation
+from optimum_evoesap.virtual_slice import VirtualSlice
+
+from .model_matrix import layers_of, make_model, random_kept, random_tokens
+
+
+ERROR = torch.OutOfMemoryError("CUDA out of memory")
+
+
+def batches_of(windows: int, at_once: int, length: int = 16) -> list[dict[str, torch.Tensor]]:
+    tokens = random_tokens(windows, length)
+    return [{"input_ids": part, "labels": part} for part in tokens.split(at_once)]
+
+
+def limit_memory(model, most_windows: int) -> list[int]:
+    """Let the model run out of memory above so many windows, as a device would; returns the windows of each call."""
+    calls = []
+
+    def check(module, args, kwargs):
+        calls.append(kwargs["input_ids"].shape[0])
+        if calls[-1] > most_windows:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    model.register_forward_pre_hook(check, with_kwargs=True)
+    return calls
+
+
+def test_what_suits_the_device():
+    config = EvoESAPConfig(sequence_length=512)
+    assert batch_size_for(config, torch.device("cpu")) == 4
+    assert batch_size_for(config, torch.device("cuda")) == 32
+    assert batch_size_for(EvoESAPConfig(sequence_length=65536), torch.device("cuda")) == 1
+    assert batch_size_for(EvoESAPConfig(batch_size=7), torch.device("cuda")) == 7
+
+
+def test_halves_keep_windows_and_their_order(caplog):
+    batches = batches_of(7, 5)
+    smaller = in_smaller_batches(batches, ERROR)
+    assert [len(batch["input_ids"]) for batch in smaller] == [3, 2, 2]
+    for name in ("input_ids", "labels"):
+        assert torch.equal(torch.cat([b[name] for b in smaller]), torch.cat([b[name] for b in batches]))
+    assert "going on with 3 (batch_size=3 begins so)" in caplog.text
+
+
+def test_a_window_that_does_not_fit_is_the_end():
+    with pytest.raises(torch.OutOfMemoryError):
+        in_smaller_batches(batches_of(3, 1), ERROR)
+
+
+def test_statistics_do_not_change_when_memory_is_short():
+    model = make_model("olmoe")
+    layers = layers_of(model)
+    expected = observe_experts(model, layers, batches_of(7, 1), progress=False)
+    calls = limit_memory(model, 2)
+    found = observe_experts(model, layers, batches_of(7, 7), progress=False)
+    assert max(calls[-3:]) <= 2 and sum(count for count in calls if count <= 2) == 7
+    assert found.num_tokens == expected.num_tokens
+    for index, sums in expected.layers.items():
+        assert torch.equal(found.layers[index].routed_tokens, sums.routed_tokens)
+        torch.testing.assert_close(found.layers[index].weighted_norm_sum, sums.weighted_norm_sum)
+
+
+def test_a_batch_that_fails_halfway_is_not_counted_twice():
+    """The memory runs out in the second sparse layer, when the first has been observed."""
+    model = make_model("olmoe")
+    layers = layers_of(model)
+    expected = observe_experts(model, layers, batches_of(4, 1), progress=False)
+
+    def check(module, args, output):
+        if output[0].shape[0] * output[0].shape[1] > 32:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    layers[-1].modules[0].register_forward_hook(lambda m, a, out: check(m, a, (out,)))
+    found = observe_experts(model, layers, batches_of(4, 4), progress=False)
+    for index, sums in expected.layers.items():
+        assert torch.equal(found.layers[index].routed_tokens, sums.routed_tokens)
+
+
+@pytest.mark.parametrize("fitness", ["esap", "sampled_acceptance"])
+def test_scores_do_not_change_when_the_teacher_does_not_fit(fitness):
+    model = make_model("olmoe")
+    layers = layers_of(model)
+    kept = random_kept(layers, seed=3)
+    whole = FitnessScorer(model, batches_of(6, 1), fitness)
+    limit_memory(model, 2)
+    found = FitnessScorer(model, batches_of(6, 6), fitness)
+    with VirtualSlice(layers, kept):
+        assert found.score() == pytest.approx(whole.score(), abs=1e-5)
+
+
+def test_the_search_goes_on_when_a_candidate_does_not_fit():
+    """Candidates need more than the teacher here, so that the search has to leave the slice and teach again."""
+    from optimum_evoesap.criteria import pruning_order
+    from optimum_evoesap.planning import allocation_space
+
+    model = make_model("olmoe")
+    layers = layers_of(model)
+    config = EvoESAPConfig(sparsity=0.25, population_size=4, num_elites=1, generations=2)
+    statistics = observe_experts(model, layers, batches_of(4, 4), progress=False)
+    order = pruning_order(statistics, "reap", {layer.index: 1 for layer in layers})
+    space = allocation_space(config, layers)
+    expected = search_allocation(model, layers, order, space, config, batches_of(4, 1), [])
+    router, num_experts = layers[0].blocks[0].router_tensors[0], layers[0].num_experts
+
+    def check(module, args, kwargs):
+        if router.value.shape[0] < num_experts and kwargs["input_ids"].shape[0] > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    model.register_forward_pre_hook(check, with_kwargs=True)
+    found = search_allocation(model, layers, order, space, config, batches_of(4, 4), [])
+    assert found.allocation == expected.allocation
+    assert found.scores == pytest.approx(expected.scores, abs=1e-5)
