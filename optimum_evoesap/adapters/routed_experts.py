@@ -84,7 +84,7 @@ def _read_norms(record: Record) -> NormsListener:
     def listener(indices: torch.Tensor, weights: torch.Tensor, norms: torch.Tensor) -> None:
         num_tokens, top_k = indices.shape
         tokens = torch.arange(num_tokens, device=indices.device)[:, None].expand(-1, top_k)
-        record(Routes(*(each.reshape(-1) for each in (indices, weights, norms, tokens)), num_tokens=num_tokens))
+        record(Routes(indices.reshape(-1), weights.reshape(-1), norms.reshape(-1), tokens.reshape(-1), num_tokens))
 
     return listener
 

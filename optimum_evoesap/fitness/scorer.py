@@ -44,6 +44,7 @@ class FitnessScorer:
         self._seed = seed
         self._head = find_output_head(model, batches[0])
         self._batches = batches
+        self._teacher: list[TeacherBatch] = []
         self._teach_all()
         self.num_positions = sum(batch.targets.numel() for batch in self._teacher)
         if self.num_positions == 0:
@@ -82,7 +83,6 @@ class FitnessScorer:
         self._teach_all()
 
     def _teach_all(self) -> None:
-        self._teacher: list[TeacherBatch] = []
         while len(self._teacher) < len(self._batches):
             try:
                 # Draws depend on the position in all the data, not on how it is cut into batches.

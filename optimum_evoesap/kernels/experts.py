@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -25,17 +26,23 @@ from .implementation import is_triton_available
 _STANDARD = "grouped_mm"
 _NORMS_LISTENER = "_evoesap_norms_listener"
 
+# Public since torch 2.10.
+_grouped_mm: Any = getattr(nn.functional, "grouped_mm", getattr(torch, "_grouped_mm", None))
+
+# A module of a class with transformers' `use_experts_implementation`, whose attributes are set outside the class.
+ExpertsModule = Any
+
 # Called with the indices and weights of the router and the norm of each route's output, all of shape (tokens, top-k).
 NormsListener = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], None]
 
 
 def fused_experts_forward(
-    self: nn.Module, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor
+    self: ExpertsModule, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor
 ) -> torch.Tensor:
     """Run an experts module; where the kernels cannot, with transformers' `grouped_mm`.
 
     Args:
-        self: The experts module, of a class with transformers' `use_experts_implementation`.
+        self: The experts module.
         hidden_states: Shape (tokens, hidden size).
         top_k_index: Expert of each route, shape (tokens, top-k); numbers behind the last expert stand for none.
         top_k_weights: Gate weight of each route, shape (tokens, top-k).
@@ -47,9 +54,9 @@ def fused_experts_forward(
     if not _can_fuse(self, hidden_states, top_k_weights):
         if listener is not None:
             raise ValueError(
-                f"{type(self).__name__} is called with {hidden_states.dtype} on {hidden_states.device}, for which "
-                "there is no fused form that could be observed. Load the model with "
-                f"experts_implementation={_STANDARD!r}, or in bfloat16 without autocast."
+                f"{type(self).__name__} is called with hidden states {tuple(hidden_states.shape)} on "
+                f"{hidden_states.device} in a way that has no fused form, so its outputs cannot be observed. Load the "
+                "model with experts_implementation='eager'."
             )
         return moe.ALL_EXPERTS_FUNCTIONS[_STANDARD](self, hidden_states, top_k_index, top_k_weights)
     combined, norms = fused_experts(self, hidden_states, top_k_index, top_k_weights, with_norms=listener is not None)
@@ -60,7 +67,7 @@ def fused_experts_forward(
 
 @torch.no_grad()
 def fused_experts(
-    experts: nn.Module,
+    experts: ExpertsModule,
     hidden: torch.Tensor,
     indices: torch.Tensor,
     weights: torch.Tensor,
@@ -81,9 +88,10 @@ def fused_experts(
     """
     from . import experts_launch as launch
 
-    num_experts = experts.num_experts
+    num_experts, dtype = experts.num_experts, hidden.dtype
     order, places, offsets = launch.group_routes(indices, num_experts)
-    spread = launch.spread(hidden, places)
+    # Some models hand over float32; the products are those of the weights' dtype, as in transformers.
+    spread = launch.spread(hidden.to(experts.down_proj.dtype), places)
     # Which expert a row belongs to, wanted for biases alone.
     owners = indices.reshape(-1)[order].clamp(max=num_experts - 1) if experts.has_bias else None
     name = "gate_up_proj" if experts.has_gate else "up_proj"
@@ -97,37 +105,33 @@ def fused_experts(
     outputs = _grouped_linear(experts, "down_proj", activated, offsets, owners)
     if getattr(experts, "has_post_expert_norm", False):
         outputs = experts.post_expert_norm(outputs)
-    return launch.combine(outputs, places, indices, weights, num_experts, with_norms)
+    combined, norms = launch.combine(outputs, places, indices, weights, num_experts, with_norms)
+    return combined.to(dtype), norms
 
 
 def _grouped_linear(
-    experts: nn.Module, name: str, rows: torch.Tensor, offsets: torch.Tensor, owners: torch.Tensor | None
+    experts: ExpertsModule, name: str, rows: torch.Tensor, offsets: torch.Tensor, owners: torch.Tensor | None
 ) -> torch.Tensor:
     weight = getattr(experts, name)
     if not experts.is_transposed:
         weight = weight.transpose(-2, -1)
-    product = _grouped_mm()(rows, weight, offs=offsets)
+    product = _grouped_mm(rows, weight, offs=offsets)
     return product if owners is None else product.add_(getattr(experts, f"{name}_bias")[owners])
 
 
-def _grouped_mm() -> Callable[..., torch.Tensor] | None:
-    return getattr(nn.functional, "grouped_mm", getattr(torch, "_grouped_mm", None))
-
-
-def _has_silu_gate(experts: nn.Module) -> bool:
+def _has_silu_gate(experts: ExpertsModule) -> bool:
     is_default = getattr(type(experts), "_apply_gate", None) is moe._default_apply_gate
     return experts.has_gate and is_default and isinstance(experts.act_fn, (nn.SiLU, SiLUActivation))
 
 
-def _can_fuse(experts: nn.Module, hidden: torch.Tensor, weights: torch.Tensor) -> bool:
+def _can_fuse(experts: ExpertsModule, hidden: torch.Tensor, weights: torch.Tensor) -> bool:
     parameters = list(experts.parameters(recurse=False))
     needs_gradient = torch.is_grad_enabled() and any(each.requires_grad for each in (hidden, weights, *parameters))
-    same = hidden.dtype == parameters[0].dtype and hidden.device == parameters[0].device
-    return same and not needs_gradient and hidden.dim() == 2 and supports(experts)
+    return not needs_gradient and hidden.is_cuda and hidden.dim() == 2 and supports(experts)
 
 
-def supports(experts: nn.Module) -> bool:
-    """Whether this module runs fused: one of transformers' interface, in bfloat16 on a recent NVIDIA GPU."""
+def supports(experts: ExpertsModule) -> bool:
+    """Whether this module runs fused: one of transformers' interface, in bfloat16 on an NVIDIA GPU."""
     weight = next(experts.parameters(recurse=False), None)
     return (
         weight is not None
@@ -136,8 +140,8 @@ def supports(experts: nn.Module) -> bool:
         and weight.is_cuda
         and weight.dtype == torch.bfloat16
         and torch.version.hip is None
-        and torch.cuda.get_device_capability(weight.device) >= (9, 0)
-        and _grouped_mm() is not None
+        and torch.cuda.get_device_capability(weight.device) >= (8, 0)
+        and _grouped_mm is not None
         and is_triton_available()
     )
 
@@ -158,13 +162,13 @@ def fused_experts_where_possible(model: PreTrainedModel) -> Iterator[None]:
         yield
 
 
-def runs_fused(experts: nn.Module) -> bool:
+def runs_fused(experts: ExpertsModule) -> bool:
     """Whether the next call of this experts module runs fused."""
     return hasattr(experts, "config") and experts.config._experts_implementation == NAME and supports(experts)
 
 
 @contextmanager
-def norms_listener(experts: nn.Module, listener: NormsListener) -> Iterator[None]:
+def norms_listener(experts: ExpertsModule, listener: NormsListener) -> Iterator[None]:
     """Have the fused forward of a module hand the norms of its outputs to `listener`."""
     experts.__dict__[_NORMS_LISTENER] = listener
     try:

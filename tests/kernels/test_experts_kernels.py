@@ -66,6 +66,8 @@ def test_fused_experts_are_the_experts(model_type):
     assert found.dtype == torch.bfloat16 and relative_error(found, standard) < 1e-2
     torch.testing.assert_close(norms.double(), outputs.norm(dim=-1), rtol=2e-2, atol=1e-6)
     assert norms[3, 1] == 0
+    in_float, _ = fused_experts(experts, hidden.float(), indices, weights)
+    assert in_float.dtype == torch.float32 and torch.equal(in_float, found.float())
     without, empty = fused_experts(experts, hidden, indices, weights)
     assert torch.equal(without, found) and empty.numel() == 0
 
@@ -138,6 +140,6 @@ def test_a_listener_never_waits_in_vain():
     experts, hidden_size = experts_of("olmoe")
     experts.config._experts_implementation_internal = "evoesap"
     assert runs_fused(experts) == supports(experts)
-    hidden = torch.zeros(3, hidden_size, device=DEVICE)  # float32, while the weights are bfloat16
-    with norms_listener(experts, lambda *_: None), pytest.raises(ValueError, match="could be observed"):
+    hidden = torch.zeros(1, 3, hidden_size, device=DEVICE)  # with a batch axis
+    with norms_listener(experts, lambda *_: None), pytest.raises(ValueError, match="cannot be observed"):
         experts(hidden, *routes(3, experts.num_experts))
