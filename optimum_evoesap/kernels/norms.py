@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -49,18 +50,22 @@ def find_rms_norm(module: nn.Module, on_any_device: bool = False) -> Callable[[t
     if not (on_any_device or (weight.is_cuda and weight.dtype in (torch.bfloat16, torch.float16))):
         return None
     generator = torch.Generator(weight.device).manual_seed(0)
-    probe = torch.randn(_PROBE_ROWS, len(weight), generator=generator, device=weight.device).to(weight.dtype)
+    probe = torch.randn(_PROBE_ROWS, len(weight), generator=generator, device=weight.device)
+    # Next to nothing in half of the rows: there epsilon shows.
+    probe[: _PROBE_ROWS // 2] *= 1e-3
+    probe = probe.to(weight.dtype)
     try:
-        expected = module(probe)
+        expected = module.forward(probe)
     except TypeError:
         return None  # a norm with a gate takes more than one tensor
-    for factor in (weight, 1 + weight):  # Gemma's norms keep the difference from one
-        norm = partial(_rms_norm, weight=factor, epsilon=epsilon)
+    for offset in (0, 1):  # Gemma's norms keep the difference from one
+        norm = partial(_rms_norm, module=module, offset=offset, epsilon=epsilon)
         found = norm(probe)
         if found.dtype == expected.dtype and torch.allclose(found, expected, rtol=2e-2, atol=1e-3):
             return norm
     return None
 
 
-def _rms_norm(hidden_states: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
+def _rms_norm(hidden_states: torch.Tensor, module: Any, offset: int, epsilon: float) -> torch.Tensor:
+    weight = module.weight + offset if offset else module.weight
     return nn.functional.rms_norm(hidden_states, weight.shape, weight, epsilon)
