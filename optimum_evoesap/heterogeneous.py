@@ -3,8 +3,8 @@
 
 transformers reads `per_layer_config` from config.json, but most models hand every decoder layer the global config
 (transformers PR 45332 is to change that). While a model whose config overrides expert counts is being built, each of
-its layers gets the config of that layer instead. All other models are untouched, and the step stands aside where
-transformers has one of its own.
+its layers gets the config of that layer instead. All other models are untouched, and the step stands aside for the
+model types that transformers builds so itself.
 """
 
 from __future__ import annotations
@@ -61,18 +61,34 @@ _under_construction = _UnderConstruction()
 _read_when_run: set[type] = set()
 
 
-def transformers_builds_layers() -> bool:
-    """Whether the installed transformers hands layers their own config by itself."""
+def transformers_builds_layers(model: Any, config: Any) -> bool:
+    """Whether the installed transformers hands the layers of such a model their own config by itself.
+
+    PR 45332 does so for the model types that it has a spec for. Depending on its revision it leaves others as they
+    are or refuses to build them; for these this package goes on doing it.
+
+    Args:
+        model: The model, before its construction.
+        config: Its config, or that of a model inside it.
+    """
     from transformers.integrations import heterogeneity
 
-    return hasattr(heterogeneity, "apply_heterogeneous_modeling")
+    find_spec = getattr(heterogeneity, "get_heterogeneous_modeling_spec", None)
+    if find_spec is None:
+        return False
+    model.__dict__["config"] = config
+    try:
+        return find_spec(model) is not None
+    except ValueError:
+        model.__dict__["_disable_heterogeneous_modeling_patching"] = True
+        return False
 
 
 def install() -> None:
     """Wrap the construction of `PreTrainedModel`; calling it again changes nothing."""
     from transformers.modeling_utils import PreTrainedModel
 
-    if hasattr(PreTrainedModel, _MARK) or transformers_builds_layers():
+    if hasattr(PreTrainedModel, _MARK):
         return
     build, finish = PreTrainedModel.__init__, PreTrainedModel.post_init
 
@@ -100,7 +116,7 @@ def _open(model: Any, config: Any) -> list[Any]:
     """Prepare the layers of a model that is about to be built; return the configs that this model has to close."""
     opened = []
     for part in _with_sub_configs(config):
-        if has_expert_overrides(part):
+        if has_expert_overrides(part) and not transformers_builds_layers(model, part):
             wrap_layers(sys.modules[type(model).__module__])
             if part is not config:
                 _read_when_run.add(type(part))
