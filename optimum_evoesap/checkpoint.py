@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .configuration import EvoESAPConfig
-from .hub import base_card_metadata, create_model_card
+from .hub import base_card_metadata, check_remote_code, create_model_card, set_remote_code
 from .hub.names import clean_value, is_hub_id
 from .hub.push import WEIGHTS
 from .result import RESULT_NAME, PruningResult
@@ -50,6 +50,7 @@ def write_checkpoint(
     result: PruningResult,
     repo_id: str | None = None,
     token: str | bool | None = None,
+    remote_code: bool = False,
     **save_kwargs: Any,
 ) -> None:
     """Save model, tokenizer, configurations, result and model card into `directory`.
@@ -66,17 +67,22 @@ def write_checkpoint(
         repo_id: The repository that the folder is for, if any: named in the model card, and then the names of local
             files are left out of every file.
         token: To read the base model's card on the Hub.
+        remote_code: Add the code that loads it with `trust_remote_code=True`, without this package.
         **save_kwargs: Go to the model's `save_pretrained`, such as `max_shard_size`.
 
     Raises:
         OSError: The folder cannot be written.
+        ValueError: `remote_code` with a model that brings code of its own.
     """
+    if remote_code:
+        check_remote_code(model)
     directory = Path(directory)
     state = directory / STATE_FOLDER
     partial = state / "checkpoint"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     model.save_pretrained(partial, **save_kwargs)
+    has_remote_code = set_remote_code(partial, model, remote_code)
     if tokenizer is not None:
         tokenizer.save_pretrained(partial)
     if repo_id is None:
@@ -85,7 +91,9 @@ def write_checkpoint(
     else:
         _without_local_paths(config, result, partial)
     base = base_card_metadata(result.base_model, token=token)
-    card = create_model_card(result, config.to_dict(), base_card_data=base, repo_id=repo_id)
+    card = create_model_card(
+        result, config.to_dict(), base_card_data=base, repo_id=repo_id, has_remote_code=has_remote_code
+    )
     card.save(partial / "README.md")
     _move_into_place(partial, directory)
     shutil.rmtree(state)

@@ -16,7 +16,8 @@ from .adapters import find_moe_layers, model_structure
 from .checkpoint import check_output_folder, write_checkpoint
 from .configuration import EvoESAPConfig
 from .criteria import PruningOrder, pruning_order
-from .hub import check_push, push_folder
+from .hub import check_push, check_remote_code, push_folder
+from .kernels.fast_forward import fast_forward
 from .loading import Processor, find_processor, load_model, load_processor
 from .model_inputs import ModelInputs
 from .observer import observe_experts
@@ -139,6 +140,7 @@ class MoEPruner(OptimumQuantizer):
         push_to_hub: bool = False,
         hub_model_id: str | None = None,
         resume: bool = True,
+        remote_code: bool = False,
         **hub_kwargs: Any,
     ) -> PreTrainedModel:
         """Calibrate, rank, search, apply, and save or push.
@@ -150,6 +152,7 @@ class MoEPruner(OptimumQuantizer):
             push_to_hub: Also push the checkpoint.
             hub_model_id: Repository to push to; by default the name of `save_directory`.
             resume: Go on with what a killed run left in `save_directory`.
+            remote_code: As in `save_pretrained`, for what is saved and pushed.
             **hub_kwargs: `private`, `token`, `revision`, `commit_message`, `create_pr`; see `push_to_hub`.
 
         Returns:
@@ -162,6 +165,10 @@ class MoEPruner(OptimumQuantizer):
         if push_to_hub:
             hub_model_id = hub_model_id or _name_of(save_directory)
             check_push(hub_model_id, **hub_kwargs)
+        if remote_code:
+            if save_directory is None and not push_to_hub:
+                raise ValueError("remote_code=True has no effect without save_directory or push_to_hub.")
+            check_remote_code(self.model)
         self._check_whole()
         if search_data is not None and self.config.allocation != "evolution":
             raise ValueError(f"allocation={self.config.allocation!r} searches nothing; leave search_data out.")
@@ -177,9 +184,10 @@ class MoEPruner(OptimumQuantizer):
         self.search()
         self.apply()
         if save_directory is not None:
-            write_checkpoint(save_directory, self.model, self.tokenizer, self.config, self._applied_result())
+            result = self._applied_result()
+            write_checkpoint(save_directory, self.model, self.tokenizer, self.config, result, remote_code=remote_code)
         if push_to_hub:
-            self.push_to_hub(str(hub_model_id), **hub_kwargs)
+            self.push_to_hub(str(hub_model_id), remote_code=remote_code, **hub_kwargs)
         return self.model
 
     def quantize(self, save_dir: str | Path, file_prefix: str | None = None, **kwargs: Any) -> PreTrainedModel:
@@ -197,7 +205,8 @@ class MoEPruner(OptimumQuantizer):
         key = fingerprint(self.model, self.layers, data.fingerprint)
         self.statistics = self._state.load_statistics(key) if self._state else None
         if self.statistics is None:
-            self.statistics = observe_experts(self.model, self.layers, list(self._inputs.batches(data)))
+            with fast_forward(self.model):
+                self.statistics = observe_experts(self.model, self.layers, list(self._inputs.batches(data)))
             if self._state:
                 self._state.save_statistics(key, self.statistics)
         return self.statistics
@@ -228,9 +237,10 @@ class MoEPruner(OptimumQuantizer):
             search, holdout = (list(self._inputs.batches(part)) for part in self._inputs.holdout_split(data))
             choices = [getattr(self.config, name) for name in _SCORE_OPTIONS]
             key = fingerprint(self.model, self.layers, data.fingerprint, self.order, choices)
-            found = search_allocation(
-                self.model, self.layers, self.order, self.space, self.config, search, holdout, self._state, key
-            )
+            with fast_forward(self.model):
+                found = search_allocation(
+                    self.model, self.layers, self.order, self.space, self.config, search, holdout, self._state, key
+                )
             self.allocation, self.scores, self.history = found.allocation, found.scores, found.history
         return self.allocation
 
@@ -256,16 +266,25 @@ class MoEPruner(OptimumQuantizer):
         self.result = result
         return self.model
 
-    def save_pretrained(self, save_directory: str | Path, **save_kwargs: Any) -> None:
+    def save_pretrained(self, save_directory: str | Path, remote_code: bool = False, **save_kwargs: Any) -> None:
         """Save the pruned model with its tokenizer, configurations, result and model card.
 
         Args:
             save_directory: A new or empty folder, or one with an earlier result, which is replaced.
+            remote_code: Also save the code that loads the model where this package is not installed. Whoever loads it
+                so runs that code from the checkpoint: `from_pretrained(..., trust_remote_code=True)`. A model whose
+                layers all have the same number of experts needs none.
             **save_kwargs: Go to the model's `save_pretrained`, such as `max_shard_size`.
+
+        Raises:
+            FileExistsError: `save_directory` holds something else.
+            ValueError: Nothing is pruned yet, or `remote_code` with a model that brings code of its own.
         """
         result = self._applied_result()
         check_output_folder(save_directory)
-        write_checkpoint(save_directory, self.model, self.tokenizer, self.config, result, **save_kwargs)
+        write_checkpoint(
+            save_directory, self.model, self.tokenizer, self.config, result, remote_code=remote_code, **save_kwargs
+        )
 
     def push_to_hub(
         self,
@@ -275,12 +294,17 @@ class MoEPruner(OptimumQuantizer):
         revision: str | None = None,
         commit_message: str | None = None,
         create_pr: bool = False,
+        remote_code: bool = False,
     ) -> CommitInfo:
-        """Push the pruned checkpoint, with its model card, to the Hub in one commit; see [`push_folder`]."""
+        """Push the pruned checkpoint, with its model card, to the Hub in one commit.
+
+        The arguments are those of [`push_folder`], and `remote_code` is that of `save_pretrained`.
+        """
         result = self._applied_result()
+        save: dict[str, Any] = {"repo_id": repo_id, "token": token, "remote_code": remote_code}
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / "checkpoint"
-            write_checkpoint(target, self.model, self.tokenizer, self.config, result, repo_id=repo_id, token=token)
+            write_checkpoint(target, self.model, self.tokenizer, self.config, result, **save)
             return push_folder(
                 target,
                 repo_id,

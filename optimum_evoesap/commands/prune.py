@@ -89,6 +89,14 @@ def _add_output_options(group: Any) -> None:
         action="store_false",
         help="Begin anew, also where a killed run left its state in the output folder (default: go on with it)",
     )
+    add_option(
+        group,
+        "--remote-code",
+        default=False,
+        action="store_true",
+        help="Also save code with which transformers loads a non-uniform result without this package, where the one "
+        "who loads it trusts remote code (default: off)",
+    )
 
 
 def _add_hub_options(group: Any) -> None:
@@ -121,7 +129,7 @@ def _run(args: Namespace) -> None:
         device_map=args.device_map,
         **source_options(args),
     )
-    pruner.prune(args.output, resume=args.resume, **hub_arguments)
+    pruner.prune(args.output, resume=args.resume, remote_code=args.remote_code, **hub_arguments)
     print(summarize(PruningResult.load(args.output), args.output))
 
 

@@ -3,6 +3,14 @@
 
 from .card import base_card_metadata, create_model_card
 from .push import check_push, push_folder
+from .remote_code import check_remote_code, set_remote_code
 
 
-__all__ = ["base_card_metadata", "check_push", "create_model_card", "push_folder"]
+__all__ = [
+    "base_card_metadata",
+    "check_push",
+    "check_remote_code",
+    "create_model_card",
+    "push_folder",
+    "set_remote_code",
+]

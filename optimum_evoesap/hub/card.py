@@ -30,6 +30,7 @@ def create_model_card(
     model_name: str | None = None,
     base_card_data: dict[str, Any] | None = None,
     repo_id: str | None = None,
+    has_remote_code: bool = False,
 ) -> ModelCard:
     """Write the model card of a pruned model.
 
@@ -41,6 +42,7 @@ def create_model_card(
         model_name: Title of the card; by default the repository id, or a name made from the base model's.
         base_card_data: Metadata of the base model's card, from [`base_card_metadata`].
         repo_id: Where the model will be on the Hub, for the code that loads it.
+        has_remote_code: Whether the checkpoint brings code that loads it without this package.
 
     Returns:
         The card; `card.save(path)` writes it.
@@ -50,11 +52,11 @@ def create_model_card(
     data = _metadata(result, config, base_card_data or {})
     parts = (
         f"# {_title(result, model_name, repo_id)}",
-        sections.method(result),
+        sections.method(result, config),
         sections.sizes(result),
         sections.fitness(result),
         sections.layers(result),
-        sections.loading(result, repo_id),
+        sections.loading(result, repo_id, has_remote_code),
         sections.reproduction(result, config, repo_id),
         sections.data(result, config),
         sections.versions(result),

@@ -21,7 +21,7 @@ BAR_WIDTH = 24
 DATASET_FIELDS = {"calibration": "calibration_dataset", "search": "search_dataset"}
 
 
-def method(result: PruningResult) -> str:
+def method(result: PruningResult, config: dict[str, Any]) -> str:
     """What was done, in two sentences."""
     base = LOCAL_MODEL
     if is_hub_id(result.base_model):
@@ -32,6 +32,8 @@ def method(result: PruningResult) -> str:
         )
     elif _is_uniform(result):
         how = "every sparse layer keeps the same number of experts"
+    elif config.get("allocation") == "uniform":
+        how = "every sparse layer, of those that had different numbers of experts before, loses the same share"
     else:
         how = "how many go from each layer was given by the user"
     return (
@@ -75,11 +77,11 @@ def layers(result: PruningResult) -> str:
     for layer, before, kept in zip(result.sparse_layers, result.num_experts, _kept_counts(result)):
         filled = round(BAR_WIDTH * kept / before)
         rows.append([str(layer), f"{kept} of {before}", f"`{'█' * filled}{'░' * (BAR_WIDTH - filled)}`"])
-    text = "Which experts these are is in `evoesap_result.json`, by their index in the unpruned model."
+    text = "Which experts these are is in `evoesap_result.json`, by their index in the model before pruning."
     return f"## Experts kept in each layer\n\n{_table(['Layer', 'Kept', ''], rows)}\n\n{text}"
 
 
-def loading(result: PruningResult, repo_id: str | None) -> str:
+def loading(result: PruningResult, repo_id: str | None, has_remote_code: bool = False) -> str:
     """How to load it, which depends on whether all layers keep the same number of experts."""
     loader, tokenizer_loader = result.model_loader, result.tokenizer_loader
     name = "processor" if tokenizer_loader == "AutoProcessor" else "tokenizer"
@@ -99,6 +101,11 @@ def loading(result: PruningResult, repo_id: str | None) -> str:
     parts = ["## Loading", text, _code("bash", "pip install optimum-evoesap"), _code("python", code)]
     if loader == "AutoModelForCausalLM":
         parts.append("`EvoESAPModelForCausalLM.from_pretrained`, from `optimum_evoesap`, does the same in one call.")
+    if has_remote_code:
+        parts.append(
+            "Without that package, `trust_remote_code=True` loads it too: transformers then runs "
+            "`modeling_evoesap.py` of this repository, so read that file first."
+        )
     return "\n\n".join(parts)
 
 

@@ -124,6 +124,14 @@ def test_prune_writes_a_checkpoint_that_loads(cli, checkpoint, data, tmp_path):
     assert summarize(result, out) in printed
 
 
+@pytest.mark.parametrize("option", [[], ["--remote-code"]])
+def test_prune_adds_code_when_asked_to(option, cli, checkpoint, data, tmp_path):
+    given = ["--allocation", "1,2,3", "--calibration-dataset", data, *FAST, *option]
+    code, _, error = cli("prune", "-m", checkpoint, "-o", tmp_path / "out", *given)
+    assert code == 0, error
+    assert (tmp_path / "out" / "modeling_evoesap.py").exists() == bool(option)
+
+
 def test_prune_as_its_own_process_and_push(checkpoint, data, tmp_path):
     out = tmp_path / "pruned"
     command = [sys.executable, "-m", "optimum.commands.optimum_cli", "evoesap", "prune", "-m", checkpoint, "-o", out]
