@@ -7,6 +7,7 @@ import argparse
 from collections.abc import Callable
 
 import torch
+from torch.nn.functional import grouped_mm
 from transformers import PretrainedConfig
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
@@ -36,14 +37,14 @@ def functions(experts: torch.nn.Module, hidden: torch.Tensor, top_k: int) -> dic
     _, places, offsets = experts_launch.group_routes(indices, experts.num_experts)
     spread = experts_launch.spread(hidden, places)
     up, down = experts.gate_up_proj.transpose(-2, -1), experts.down_proj.transpose(-2, -1)
-    projected = torch._grouped_mm(spread, up, offs=offsets)
+    projected = grouped_mm(spread, up, offs=offsets)
     gated = experts_launch.silu_gate(projected)
-    outputs = torch._grouped_mm(gated, down, offs=offsets)
+    outputs = grouped_mm(gated, down, offs=offsets)
     standard = ALL_EXPERTS_FUNCTIONS["grouped_mm"]
     compiled = torch.compile(standard)
     found: dict[str, Callable[[], object]] = {
         "two grouped products": lambda: (
-            torch._grouped_mm(spread, up, offs=offsets), torch._grouped_mm(gated, down, offs=offsets)
+            grouped_mm(spread, up, offs=offsets), grouped_mm(gated, down, offs=offsets)
         ),
         "fused": lambda: fused_experts(experts, hidden, indices, weights),
         "fused, with norms": lambda: fused_experts(experts, hidden, indices, weights, with_norms=True),

@@ -97,6 +97,7 @@ def time_model(name: str, arguments: argparse.Namespace) -> None:
             fused["bare forward, fused, CUDA graph"] = captured(bench)
         timings |= per_window(measure(fused, rounds, 1), count)
         timings |= time_score(bench, count, rounds, held_mb)
+    timings |= time_documents(bench, count, rounds, arguments)
     timings |= per_window(measure({"calibration by hooks, grouped_mm": bench.calibrate}, 1, 1), count)
     for implementation in ("grouped_mm", "eager") if arguments.naive else ():
         timings |= per_window(measure(bench.naive(implementation), 1, 1), 2)
@@ -117,6 +118,24 @@ def time_score(bench: Bench, count: int, rounds: int, held_mb: float) -> dict[st
     timings = measure({"candidate score": lambda: bench.sliced(scorer.score)}, rounds, 1)
     peak_mb = torch.cuda.max_memory_allocated() / 1e6 - held_mb
     print(f"most memory beyond the weights {peak_mb / 1e3:.2f} GB", flush=True)
+    return per_window(timings, count)
+
+
+def time_documents(bench: Bench, count: int, rounds: int, arguments: argparse.Namespace) -> dict[str, Timing]:
+    """The same with several documents in a window."""
+    batches = make_windows(bench.model, arguments.windows, arguments.at_once, arguments.document)
+    label = f"documents of {arguments.document} tokens"
+    inputs = [{name: value for name, value in batch.items() if name != "labels"} for batch in batches]
+
+    def bare() -> None:
+        for each in inputs:
+            final_hidden_states(bench.model, each)
+
+    timings = measure({f"bare forward, grouped_mm, {label}": bare}, rounds, 1)
+    with fast_forward(bench.model):
+        timings |= measure({f"bare forward, fused, {label}": bare}, rounds, 1)
+        scorer = FitnessScorer(bench.model, batches)
+        timings |= measure({f"candidate score, {label}": lambda: bench.sliced(scorer.score)}, rounds, 1)
     return per_window(timings, count)
 
 
@@ -147,6 +166,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_arguments(parser)
     parser.add_argument("--at-once", type=int, default=4, help="windows in one forward pass")
+    parser.add_argument("--document", type=int, default=1000, help="tokens of a document where there are several")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--graph", action="store_true", help="time a CUDA graph too")
     parser.add_argument("--compile", action="store_true", help="time torch.compile too")

@@ -44,11 +44,18 @@ def make_model(model_type: str, num_layers: int | None = None) -> PreTrainedMode
     return model.eval()
 
 
-def make_windows(model: PreTrainedModel, windows: int, at_once: int) -> list[dict[str, torch.Tensor]]:
-    """Batches of windows of which every token is scored."""
+def make_windows(
+    model: PreTrainedModel, windows: int, at_once: int, document: int = WINDOW
+) -> list[dict[str, torch.Tensor]]:
+    """Batches of windows of which every token is scored, filled with documents of so many tokens."""
     generator = torch.Generator("cuda").manual_seed(0)
     tokens = torch.randint(model.config.vocab_size, (windows, WINDOW), generator=generator, device="cuda")
-    return [{"input_ids": part, "labels": part.clone()} for part in tokens.split(at_once)]
+    batches = [{"input_ids": part, "labels": part.clone()} for part in tokens.split(at_once)]
+    if document < WINDOW:
+        for batch in batches:
+            positions = torch.arange(WINDOW, device="cuda") % document
+            batch["position_ids"] = positions.expand_as(batch["input_ids"]).contiguous()
+    return batches
 
 
 def arithmetic_seconds(config: PretrainedConfig, rate: float) -> float:

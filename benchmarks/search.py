@@ -38,7 +38,6 @@ class Search:
         with fast_forward(self.model):
             statistics = observe_experts(self.model, self.layers, self.batches[:1], progress=False)
         self.order = pruning_order(statistics, "reap", {layer.index: layer.num_groups for layer in self.layers})
-        self.scored = 0
 
     def ours(self) -> None:
         with fast_forward(self.model):
@@ -51,7 +50,8 @@ class Search:
         def run() -> None:
             before = self.model.config._experts_implementation
             self.model.set_experts_implementation(implementation)
-            scorer = NaiveScorer(self.model, [part for batch in self.batches for part in batch["input_ids"].split(1)])
+            windows = [part for batch in self.batches for part in batch["input_ids"].split(1)]
+            scorer = NaiveScorer(self.model, windows)
 
             def score(allocation: Sequence[int]) -> float:
                 removed = dict(zip((layer.index for layer in self.layers), allocation))
@@ -59,11 +59,8 @@ class Search:
                     return scorer.score()
 
             found = evolve(score, self.space, self.config)
-            self.scored = len(found.scores)
             self.model.set_experts_implementation(before)
-            print(
-                f"naive, {implementation}: {self.scored} candidates, best {found.scores[found.best]:.4f}", flush=True
-            )
+            print(f"{implementation}: best {found.scores[found.best]:.4f}", flush=True)
 
         return run
 
@@ -83,7 +80,8 @@ def main() -> None:
         functions |= {f"whole search, naive, {each} experts": search.naive(each) for each in arguments.naive}
         timings = measure(functions, rounds=1, warm_up=0)
         sizes = {"rows": WINDOW * arguments.windows, "vocabulary": search.model.config.vocab_size}
-        what = f"search of {search.scored} candidates on {arguments.windows} windows, {name}"
+        what = f"search, population {arguments.population}, {arguments.generations} generations, "
+        what += f"{arguments.windows} windows, {name}"
         report(timings, "whole search", what=what, hidden=search.model.config.hidden_size, dtype="bfloat16", **sizes)
 
 

@@ -80,6 +80,10 @@ class ExpertObserver:
             self._mask = attention_mask.reshape(-1).bool()
         self._of_batch = []
         yield
+        if not self._of_batch:
+            raise RuntimeError(
+                "No experts were seen in this forward pass: the observer must run where it was entered."
+            )
         for index, experts, sums in self._of_batch:
             self._sums[index] = self._sums[index].plus(sums, experts)
         self._num_tokens += input_ids.numel() if self._mask is None else int(self._mask.sum())
@@ -91,7 +95,7 @@ class ExpertObserver:
     def _recorder(self, layer: MoELayer, block: MoEBlock, offset: int) -> Record:
         def record(routes: Routes) -> None:
             # Zero experts, skipped tokens and experts without weight add nothing to the hidden state.
-            counted = (routes.experts < block.num_experts) & (routes.weights != 0)
+            counted = (routes.experts >= 0) & (routes.experts < block.num_experts) & (routes.weights != 0)
             if self._mask is not None:
                 counted &= self._real_tokens(layer, routes)[routes.tokens]
             weights, norms = routes.weights.double(), routes.norms.double()

@@ -70,8 +70,10 @@ def search_allocation(
                     with VirtualSlice(layers, kept):
                         return scorer.score()
                 except torch.OutOfMemoryError as error:
-                    # Out of the slice the model is the teacher again, who has to speak on the new batches.
-                    scorer.use_smaller_batches(error)
+                    # Its traceback would keep what the candidate held in memory.
+                    failure = error.with_traceback(None)
+                # Out of the slice the model is the teacher again, who has to speak on the new batches.
+                scorer.use_smaller_batches(failure)
 
         return score
 

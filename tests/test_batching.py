@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 
@@ -54,6 +56,13 @@ def test_halves_keep_windows_and_their_order(caplog):
     assert "going on with 3 (batch_size=3 begins so)" in caplog.text
 
 
+def test_a_tensor_for_all_windows_alike_goes_to_each_half():
+    batches = [{"input_ids": random_tokens(4, 8), "position_ids": torch.arange(8)[None]}]
+    halves = in_smaller_batches(batches, ERROR)
+    assert [tuple(half["input_ids"].shape) for half in halves] == [(2, 8), (2, 8)]
+    assert all(torch.equal(half["position_ids"], torch.arange(8)[None]) for half in halves)
+
+
 def test_a_window_that_does_not_fit_is_the_end():
     with pytest.raises(torch.OutOfMemoryError):
         in_smaller_batches(batches_of(3, 1), ERROR)
@@ -89,13 +98,18 @@ def test_a_batch_that_fails_halfway_is_not_counted_twice():
 
 
 @pytest.mark.parametrize("fitness", ["esap", "sampled_acceptance"])
-def test_scores_do_not_change_when_the_teacher_does_not_fit(fitness):
+@pytest.mark.parametrize("first", [6, 1])
+def test_scores_do_not_change_when_the_teacher_does_not_fit(fitness, first):
     model = make_model("olmoe")
     layers = layers_of(model)
     kept = random_kept(layers, seed=3)
     whole = FitnessScorer(model, batches_of(6, 1), fitness)
     limit_memory(model, 2)
-    found = FitnessScorer(model, batches_of(6, 6), fitness)
+    (batch,) = batches_of(6, 6)
+    # Where the first batch is small, some of the teacher is there when the memory runs out.
+    parts = [slice(0, first), slice(first, 6)] if first < 6 else [slice(0, 6)]
+    found = FitnessScorer(model, [{name: each[part] for name, each in batch.items()} for part in parts], fitness)
+    assert found.num_positions == whole.num_positions
     with VirtualSlice(layers, kept):
         assert found.score() == pytest.approx(whole.score(), abs=1e-5)
 
@@ -114,11 +128,15 @@ def test_the_search_goes_on_when_a_candidate_does_not_fit():
     expected = search_allocation(model, layers, order, space, config, batches_of(4, 1), [])
     router, num_experts = layers[0].blocks[0].router_tensors[0], layers[0].num_experts
 
-    def check(module, args, kwargs):
-        if router.value.shape[0] < num_experts and kwargs["input_ids"].shape[0] > 1:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+    held: list[weakref.ref] = []
 
-    model.register_forward_pre_hook(check, with_kwargs=True)
+    def check(module, args, output):
+        if router.value.shape[0] < num_experts and output.shape[0] > 1:
+            held.append(weakref.ref(output))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        assert not any(each() is not None for each in held), "what the failed candidate held is still in memory"
+
+    model.get_input_embeddings().register_forward_hook(check)
     found = search_allocation(model, layers, order, space, config, batches_of(4, 4), [])
     assert found.allocation == expected.allocation
     assert found.scores == pytest.approx(expected.scores, abs=1e-5)

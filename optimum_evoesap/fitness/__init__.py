@@ -3,25 +3,7 @@
 
 from . import ablations  # noqa: F401  (registers its functions)
 from .esap import esap, linear_esap
-from .registry import (
-    FITNESSES,
-    HIDDEN_FITNESSES,
-    Fitness,
-    ScoredBlock,
-    ScoredHidden,
-    register_fitness,
-    register_hidden_fitness,
-)
+from .registry import FITNESSES, Fitness, ScoredBlock, register_fitness
 
 
-__all__ = [
-    "FITNESSES",
-    "HIDDEN_FITNESSES",
-    "Fitness",
-    "ScoredBlock",
-    "ScoredHidden",
-    "esap",
-    "linear_esap",
-    "register_fitness",
-    "register_hidden_fitness",
-]
+__all__ = ["FITNESSES", "Fitness", "ScoredBlock", "esap", "linear_esap", "register_fitness"]

@@ -7,7 +7,7 @@ import torch
 
 from ..kernels import esap_rows, linear_esap_rows
 from ..kernels.implementation import Implementation
-from .registry import ScoredBlock, ScoredHidden, register_fitness, register_hidden_fitness
+from .registry import ScoredBlock, ScoredHidden, hidden_form_of, register_fitness
 
 
 @register_fitness("esap")
@@ -16,7 +16,7 @@ def esap_per_position(block: ScoredBlock) -> torch.Tensor:
     return esap_rows(block.teacher_logits, block.student_logits, block.teacher_log_sum_exp)
 
 
-@register_hidden_fitness("esap")
+@hidden_form_of(esap_per_position)
 def esap_from_hidden(scored: ScoredHidden) -> torch.Tensor:
     """The same, with the logits of a small chunk of positions at a time."""
     head = scored.head

@@ -67,6 +67,15 @@ HiddenFitness = Callable[[ScoredHidden], torch.Tensor]
 FITNESSES: dict[str, Fitness] = {}
 register_fitness = make_register(FITNESSES, "fitness")
 
-# Faster forms of functions in FITNESSES, under the same name and with the same values.
-HIDDEN_FITNESSES: dict[str, HiddenFitness] = {}
-register_hidden_fitness = make_register(HIDDEN_FITNESSES, "fitness from hidden states")
+# Of a function in FITNESSES, a faster form with the same values.
+HIDDEN_FORMS: dict[Fitness, HiddenFitness] = {}
+
+
+def hidden_form_of(fitness: Fitness) -> Callable[[HiddenFitness], HiddenFitness]:
+    """A decorator for the form of `fitness` that needs no logits; the scorer takes it where it is there."""
+
+    def add(form: HiddenFitness) -> HiddenFitness:
+        HIDDEN_FORMS[fitness] = form
+        return form
+
+    return add

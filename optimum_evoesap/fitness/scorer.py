@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from ..batching import in_smaller_batches
 from .output_head import final_hidden_states, find_output_head
-from .registry import FITNESSES, HIDDEN_FITNESSES, ScoredBlock, ScoredHidden
+from .registry import FITNESSES, HIDDEN_FORMS, ScoredBlock, ScoredHidden
 from .teacher import TeacherBatch, keep_hidden
 
 
@@ -95,9 +95,10 @@ class FitnessScorer:
 
     def _values(self, batch: TeacherBatch, teacher: torch.Tensor, student: torch.Tensor) -> Iterator[torch.Tensor]:
         """The fitness of each position of a batch, some positions at a time."""
-        if self._name in HIDDEN_FITNESSES:
+        hidden_form = HIDDEN_FORMS.get(FITNESSES[self._name])
+        if hidden_form is not None:
             student = student.to(teacher.device)
-            yield HIDDEN_FITNESSES[self._name](ScoredHidden(teacher, student, self._head, batch.log_sum_exp))
+            yield hidden_form(ScoredHidden(teacher, student, self._head, batch.log_sum_exp))
             return
         for part in self._parts(batch.targets.numel()):
             block = ScoredBlock(

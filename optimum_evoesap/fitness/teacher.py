@@ -36,7 +36,7 @@ class TeacherBatch:
     log_sum_exp: torch.Tensor
 
     def hidden_on_device(self) -> torch.Tensor:
-        """The hidden states where the candidate's are; asked for before it runs, the copy takes no time."""
+        """The hidden states where the candidate's are; the host does not wait for the copy."""
         return self.hidden.to(self.log_sum_exp.device, non_blocking=True)
 
 

@@ -26,9 +26,6 @@ from .implementation import is_triton_available
 _STANDARD = "grouped_mm"
 _NORMS_LISTENER = "_evoesap_norms_listener"
 
-# Public since torch 2.10.
-_grouped_mm: Any = getattr(nn.functional, "grouped_mm", getattr(torch, "_grouped_mm", None))
-
 # A module of a class with transformers' `use_experts_implementation`, whose attributes are set outside the class.
 ExpertsModule = Any
 
@@ -88,14 +85,13 @@ def fused_experts(
     """
     from . import experts_launch as launch
 
-    num_experts, dtype = experts.num_experts, hidden.dtype
+    num_experts = experts.num_experts
     order, places, offsets = launch.group_routes(indices, num_experts)
     # Some models hand over float32; the products are those of the weights' dtype, as in transformers.
     spread = launch.spread(hidden.to(experts.down_proj.dtype), places)
     # Which expert a row belongs to, wanted for biases alone.
     owners = indices.reshape(-1)[order].clamp(max=num_experts - 1) if experts.has_bias else None
-    name = "gate_up_proj" if experts.has_gate else "up_proj"
-    projected = _grouped_linear(experts, name, spread, offsets, owners)
+    projected = _grouped_linear(experts, "gate_up_proj" if experts.has_gate else "up_proj", spread, offsets, owners)
     del spread
     if _has_silu_gate(experts):
         activated = launch.silu_gate(projected)
@@ -105,18 +101,14 @@ def fused_experts(
     outputs = _grouped_linear(experts, "down_proj", activated, offsets, owners)
     if getattr(experts, "has_post_expert_norm", False):
         outputs = experts.post_expert_norm(outputs)
-    combined, norms = launch.combine(outputs, places, indices, weights, num_experts, with_norms)
-    return combined.to(dtype), norms
+    return launch.combine(outputs, places, indices, weights, num_experts, with_norms, hidden.dtype)
 
 
 def _grouped_linear(
     experts: ExpertsModule, name: str, rows: torch.Tensor, offsets: torch.Tensor, owners: torch.Tensor | None
 ) -> torch.Tensor:
-    weight = getattr(experts, name)
-    if not experts.is_transposed:
-        weight = weight.transpose(-2, -1)
-    product = _grouped_mm(rows, weight, offs=offsets)
-    return product if owners is None else product.add_(getattr(experts, f"{name}_bias")[owners])
+    bias = None if owners is None else getattr(experts, f"{name}_bias")[owners]
+    return moe._grouped_linear(rows, getattr(experts, name), offsets, bias, experts.is_transposed)
 
 
 def _has_silu_gate(experts: ExpertsModule) -> bool:
@@ -125,23 +117,22 @@ def _has_silu_gate(experts: ExpertsModule) -> bool:
 
 
 def _can_fuse(experts: ExpertsModule, hidden: torch.Tensor, weights: torch.Tensor) -> bool:
-    parameters = list(experts.parameters(recurse=False))
-    needs_gradient = torch.is_grad_enabled() and any(each.requires_grad for each in (hidden, weights, *parameters))
+    # Those inside too: adapters put weights behind parametrizations.
+    given = (hidden, weights, *experts.parameters())
+    needs_gradient = torch.is_grad_enabled() and any(each.requires_grad for each in given)
     return not needs_gradient and hidden.is_cuda and hidden.dim() == 2 and supports(experts)
 
 
 def supports(experts: ExpertsModule) -> bool:
     """Whether this module runs fused: one of transformers' interface, in bfloat16 on an NVIDIA GPU."""
-    weight = next(experts.parameters(recurse=False), None)
+    weight = getattr(experts, "down_proj", None)
     return (
-        weight is not None
+        isinstance(weight, torch.Tensor)
         and hasattr(experts, "has_gate")
         and not getattr(experts, "_is_expert_parallel", False)
         and weight.is_cuda
         and weight.dtype == torch.bfloat16
         and torch.version.hip is None
-        and torch.cuda.get_device_capability(weight.device) >= (8, 0)
-        and _grouped_mm is not None
         and is_triton_available()
     )
 
@@ -170,8 +161,9 @@ def runs_fused(experts: ExpertsModule) -> bool:
 @contextmanager
 def norms_listener(experts: ExpertsModule, listener: NormsListener) -> Iterator[None]:
     """Have the fused forward of a module hand the norms of its outputs to `listener`."""
+    before = experts.__dict__.get(_NORMS_LISTENER)
     experts.__dict__[_NORMS_LISTENER] = listener
     try:
         yield
     finally:
-        del experts.__dict__[_NORMS_LISTENER]
+        experts.__dict__[_NORMS_LISTENER] = before

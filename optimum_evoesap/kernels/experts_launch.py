@@ -71,12 +71,13 @@ def combine(
     weights: torch.Tensor,
     num_experts: int,
     with_norms: bool,
+    dtype: torch.dtype | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Weighted sums of the outputs of each token's routes, and the norms of the outputs where asked for."""
     outputs = outputs.contiguous()
     tokens, top_k = indices.shape
     hidden_size = outputs.shape[1]
-    combined = outputs.new_empty(tokens, hidden_size)
+    combined = outputs.new_empty(tokens, hidden_size, dtype=dtype or outputs.dtype)
     norms = torch.empty(indices.shape if with_norms else 0, dtype=torch.float32, device=outputs.device)
     if combined.numel() == 0:
         return combined, norms

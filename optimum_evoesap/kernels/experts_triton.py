@@ -44,8 +44,9 @@ def combine_kernel(
     total = tl.zeros((BLOCK_SIZE,), dtype=tl.float32)
     for route in tl.static_range(TOP_K):
         index = token * TOP_K + route
-        # Numbers behind the last expert stand for none: nothing was computed in their place.
-        is_expert = tl.load(experts + index) < num_experts
+        # Other numbers stand for no expert: nothing was computed in their place.
+        expert = tl.load(experts + index)
+        is_expert = (expert >= 0) & (expert < num_experts)
         place = tl.load(places + index).to(tl.int64)
         weight = tl.load(weights + index).to(tl.float32)
         output = tl.load(outputs + place * hidden_size + columns, mask=inside & is_expert, other=0.0).to(tl.float32)

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from .experts import fused_experts_where_possible
 from .norms import fused_norms
+from .packed_attention import attention_within_documents
 from .rotary import fused_rotary
 
 
@@ -22,5 +23,10 @@ def fast_forward(model: PreTrainedModel) -> Iterator[None]:
     Args:
         model: Any model; parts that are not of a known form run as they are.
     """
-    with fused_experts_where_possible(model), fused_norms(model), fused_rotary(model):
+    with (
+        fused_experts_where_possible(model),
+        fused_norms(model),
+        fused_rotary(model),
+        attention_within_documents(model),
+    ):
         yield

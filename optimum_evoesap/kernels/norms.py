@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -13,19 +15,21 @@ from torch import nn
 
 
 _EPSILON_NAMES = ("variance_epsilon", "eps", "epsilon")
-_PROBE_ROWS = 4
+_HALF = (torch.bfloat16, torch.float16)
 
 
 @contextmanager
 def fused_norms(model: nn.Module) -> Iterator[None]:
-    """A context in which the RMS norms of a model on a GPU run as torch's; those of another form stay as they are."""
+    """A context in which the RMS norms of a model in half precision on a GPU run as torch's; other norms stay."""
     replaced = []
     try:
         for module in model.modules():
+            weight = getattr(module, "weight", None)
             # A forward of its own is a hook of accelerate's, which must stay.
-            if "forward" not in vars(module) and (norm := find_rms_norm(module)) is not None:
-                vars(module)["forward"] = norm
-                replaced.append(module)
+            if isinstance(weight, torch.Tensor) and weight.is_cuda and weight.dtype in _HALF:
+                if "forward" not in vars(module) and (norm := find_rms_norm(module)) is not None:
+                    vars(module)["forward"] = norm
+                    replaced.append(module)
         yield
     finally:
         for module in replaced:
@@ -33,36 +37,29 @@ def fused_norms(model: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def find_rms_norm(module: nn.Module, on_any_device: bool = False) -> Callable[[torch.Tensor], torch.Tensor] | None:
-    """The same norm by torch's function, proven on random numbers; `None` where the module is something else.
+def find_rms_norm(module: Any) -> Callable[[torch.Tensor], torch.Tensor] | None:
+    """The same norm by torch's function; `None` where the module is something else.
 
-    Args:
-        module: Any module.
-        on_any_device: Look at modules on the CPU too, and in float32.
+    A copy of the module is tried in float32 with weights and inputs of all sizes, so that norms over groups, norms
+    that scale their input or clamp it, and other constants than the epsilon show.
     """
-    if "RMSNorm" not in type(module).__name__:
+    takes_one_tensor = len(inspect.signature(module.forward).parameters) == 1
+    if "RMSNorm" not in type(module).__name__ or not takes_one_tensor:
         return None
-    parameters = dict(module.named_parameters())
-    weight = parameters.get("weight")
+    names = [name for name, _ in module.named_parameters()]
     epsilon = next((getattr(module, name) for name in _EPSILON_NAMES if hasattr(module, name)), None)
-    if weight is None or len(parameters) > 1 or weight.dim() != 1 or not isinstance(epsilon, float):
+    if names != ["weight"] or module.weight.dim() != 1 or not isinstance(epsilon, float):
         return None
-    if not (on_any_device or (weight.is_cuda and weight.dtype in (torch.bfloat16, torch.float16))):
-        return None
-    generator = torch.Generator(weight.device).manual_seed(0)
-    probe = torch.randn(_PROBE_ROWS, len(weight), generator=generator, device=weight.device)
-    # Next to nothing in half of the rows: there epsilon shows.
-    probe[: _PROBE_ROWS // 2] *= 1e-3
-    probe = probe.to(weight.dtype)
-    try:
-        expected = module.forward(probe)
-    except TypeError:
-        return None  # a norm with a gate takes more than one tensor
+    trial: Any = copy.deepcopy(module).float()
+    generator = torch.Generator(trial.weight.device).manual_seed(0)
+    draw = partial(torch.randn, generator=generator, device=trial.weight.device)
+    trial.weight.copy_(draw(len(trial.weight)))
+    sizes = torch.tensor([epsilon**0.5, 0.1, 1.0, 10.0], device=trial.weight.device)
+    probe = sizes[:, None] * draw(len(sizes), len(trial.weight)) ** 3
+    expected = trial(probe)
     for offset in (0, 1):  # Gemma's norms keep the difference from one
-        norm = partial(_rms_norm, module=module, offset=offset, epsilon=epsilon)
-        found = norm(probe)
-        if found.dtype == expected.dtype and torch.allclose(found, expected, rtol=2e-2, atol=1e-3):
-            return norm
+        if torch.allclose(_rms_norm(probe, trial, offset, epsilon), expected, rtol=1e-3, atol=1e-5):
+            return partial(_rms_norm, module=module, offset=offset, epsilon=epsilon)
     return None
 
 

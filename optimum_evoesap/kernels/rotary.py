@@ -78,6 +78,7 @@ def _fits(states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> bool:
         and not (torch.is_grad_enabled() and states.requires_grad)
         and states.dtype in (torch.bfloat16, torch.float16)
         and states.stride(-1) == 1
+        and states.dtype == cos.dtype == sin.dtype
         and cos.shape == sin.shape
         and cos.dim() == 3
         and cos.shape[0] in (1, batch)

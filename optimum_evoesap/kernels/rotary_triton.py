@@ -14,9 +14,9 @@ def rotary_kernel(
 ):  # fmt: skip
     """All heads of one token: first * cos - second * sin, and second * cos + first * sin, in float32."""
     batch = (tl.program_id(0) // num_tokens).to(tl.int64)
-    token = tl.program_id(0) % num_tokens
+    token = (tl.program_id(0) % num_tokens).to(tl.int64)
     columns = tl.arange(0, HALF)[None, :]
-    heads = tl.arange(0, HEADS)[:, None]
+    heads = tl.arange(0, HEADS).to(tl.int64)[:, None]
     inside = (columns < half) & (heads < num_heads)
     angle = batch * cos_batch_stride + token * cos_token_stride + columns
     first_cos = tl.load(cos + angle, mask=columns < half, other=0.0).to(tl.float32)

@@ -4,16 +4,21 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 
 import pytest
 import torch
 from torch import nn
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from optimum_evoesap import EvoESAPConfig, MoEPruner
 from optimum_evoesap.fitness.scorer import FitnessScorer
+from optimum_evoesap.kernels import experts, packed_attention
 from optimum_evoesap.kernels.experts import runs_fused
 from optimum_evoesap.kernels.fast_forward import fast_forward
-from optimum_evoesap.kernels.norms import find_rms_norm, fused_norms
-from optimum_evoesap.kernels.rotary import fused_rotary, is_common_form, rotate
+from optimum_evoesap.kernels.norms import find_rms_norm
+from optimum_evoesap.kernels.packed_attention import find_documents
+from optimum_evoesap.kernels.rotary import is_common_form, rotate
 from optimum_evoesap.observer import observe_experts
 from optimum_evoesap.surgery import remove_experts
 from optimum_evoesap.virtual_slice import VirtualSlice
@@ -40,21 +45,48 @@ class ScaledRMSNorm(GatedRMSNorm):
         return 1.1 * nn.functional.rms_norm(hidden, (8,), self.weight, self.eps)
 
 
-@pytest.mark.parametrize("model_type,known", [("olmoe", True), ("qwen3_next", True), ("gemma4_text", True)])
-def test_norms_of_models_are_found(model_type, known):
+@pytest.mark.parametrize("model_type", ["olmoe", "qwen3_next", "gemma4_text", "granitemoehybrid", "kimi_linear"])
+def test_norms_of_models_are_found(model_type):
     model = make_model(model_type)
-    norms = [module for module in model.modules() if type(module).__name__.endswith("RMSNorm")]
-    found = [norm for module in norms if (norm := find_rms_norm(module, on_any_device=True)) is not None]
-    assert norms and bool(found) == known
-    for module, norm in ((module, find_rms_norm(module, on_any_device=True)) for module in norms):
-        if norm is not None:
-            hidden = 3 * torch.randn(4, module.weight.shape[0], device=module.weight.device)
-            torch.testing.assert_close(norm(hidden), module(hidden), rtol=1e-4, atol=1e-5)
+    norms = {module: find_rms_norm(module) for module in model.modules() if "RMSNorm" in type(module).__name__}
+    found = {module: norm for module, norm in norms.items() if norm is not None}
+    assert found and all("Gated" not in type(module).__name__ for module in found)
+    for module, norm in found.items():
+        hidden = 3 * torch.randn(4, module.weight.shape[0], device=module.weight.device)
+        torch.testing.assert_close(norm(hidden), module(hidden), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("norm", [GatedRMSNorm(), ScaledRMSNorm(), nn.LayerNorm(8)])
+class GroupedRMSNorm(ScaledRMSNorm):
+    """A norm of each half; with random numbers of one size both halves are alike."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(16384))
+
+    def forward(self, hidden):
+        halves = hidden.unflatten(-1, (2, -1))
+        return self.weight * nn.functional.rms_norm(halves, halves.shape[-1:], None, self.eps).flatten(-2)
+
+
+class ScaledInputRMSNorm(ScaledRMSNorm):
+    """As in muse_spark: the weight comes before the norm; as long as it is one, nothing shows."""
+
+    def forward(self, hidden):
+        return nn.functional.rms_norm(hidden * self.weight, (8,), None, self.eps)
+
+
+class OtherEpsilonRMSNorm(ScaledRMSNorm):
+    def forward(self, hidden):
+        return nn.functional.rms_norm(hidden, (8,), self.weight, 1e-5)
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [GatedRMSNorm(), ScaledRMSNorm(), GroupedRMSNorm(), ScaledInputRMSNorm(), OtherEpsilonRMSNorm(), nn.LayerNorm(8)],
+    ids=lambda norm: type(norm).__name__,
+)
 def test_other_norms_stay(norm):
-    assert find_rms_norm(norm, on_any_device=True) is None
+    assert find_rms_norm(norm) is None
 
 
 @pytest.mark.parametrize(
@@ -80,6 +112,61 @@ def test_rotary_kernel(heads, head_size, cos_batch):
     torch.testing.assert_close(found.double(), expected, rtol=1e-2, atol=1e-2)
 
 
+def mask_of(lengths: list[list[int]], window: int | None = None) -> torch.Tensor:
+    """What transformers makes for windows of documents of these lengths."""
+    total = sum(lengths[0])
+    mask = torch.zeros(len(lengths), 1, total, total, dtype=torch.bool)
+    for row, documents in enumerate(lengths):
+        start = 0
+        for length in documents:
+            mask[row, 0, start : start + length, start : start + length] = True
+            start += length
+    seen = torch.ones(total, total, dtype=torch.bool).tril()
+    return mask & (seen if window is None else seen & seen.new_ones(total, total).triu(1 - window))
+
+
+@pytest.mark.parametrize("lengths", [[[7]], [[3, 4], [7]], [[1, 1, 5], [2, 4, 1]]])
+def test_documents_are_read_off_their_mask(lengths):
+    documents = find_documents(mask_of(lengths))
+    flat = torch.tensor([0, *(length for row in lengths for length in row)]).cumsum(0)
+    assert documents.bounds.tolist() == flat.tolist() and documents.bounds.dtype == torch.int32
+    assert documents.longest == max(length for row in lengths for length in row)
+
+
+def test_other_masks_part_no_documents():
+    windowed = mask_of([[7], [3, 4]], window=3)
+    padded, both_ways, hole = (mask_of([[7], [3, 4]]) for _ in range(3))
+    padded[0, 0, :, 5:] = False
+    both_ways[1, 0, 3:, 3:] = True
+    hole[0, 0, 6, 2] = False
+    assert all(find_documents(mask) is None for mask in (windowed, padded, both_ways, hole))
+    assert find_documents(mask_of([[7]])[..., :5]) is None
+    assert find_documents(mask_of([[2, 2, 2, 1]], window=3)) is not None  # the window reaches beyond no document
+
+
+@ON_GPU
+@pytest.mark.parametrize("model_type", ["olmoe", "qwen3_moe"])
+def test_packed_windows(model_type):
+    """Several documents in a window, in the ways that transformers tells them apart."""
+    model = make_model(model_type).to("cuda", torch.bfloat16)
+    tokens, calls = TOKENS.cuda(), []
+    positions = torch.cat((torch.arange(9), torch.arange(15)))[None].repeat(2, 1).cuda()
+    attend = packed_attention._varlen_attention()
+    with torch.no_grad():
+        slow = model(tokens, position_ids=positions).logits.float()
+        with pytest.MonkeyPatch.context() as patch, fast_forward(model):
+            patch.setattr(
+                packed_attention, "_varlen_attention", lambda: lambda *a, **k: calls.append(1) or attend(*a, **k)
+            )
+            fast = model(tokens, position_ids=positions).logits.float()
+            alone = model(tokens[:, 9:]).logits.float()
+    assert len(calls) == len(layers_of(model))
+    error = (fast - slow).norm(dim=-1) / slow.norm(dim=-1)
+    # Tiny models in bfloat16 differ by a few percent; a document that sees another one differs by all.
+    assert error.median().item() < 0.1
+    assert ((fast[:, 9:] - alone).norm(dim=-1) / alone.norm(dim=-1)).median().item() < 0.1
+
+
 def test_on_the_cpu_nothing_changes():
     model = make_model("olmoe").cpu()
     before = model(TOKENS).logits
@@ -87,17 +174,6 @@ def test_on_the_cpu_nothing_changes():
         assert not any("forward" in vars(module) for module in model.modules())
         assert model.config._experts_implementation == "grouped_mm"
         assert torch.equal(model(TOKENS).logits, before)
-
-
-def test_leaving_restores_everything():
-    from transformers.models.olmoe import modeling_olmoe
-
-    model, apply = make_model("olmoe"), modeling_olmoe.apply_rotary_pos_emb
-    with pytest.raises(KeyboardInterrupt), fast_forward(model), fused_norms(model), fused_rotary(model):
-        raise KeyboardInterrupt
-    assert modeling_olmoe.apply_rotary_pos_emb is apply
-    assert not any("forward" in vars(module) for module in model.modules())
-    assert model.config._experts_implementation == "grouped_mm"
 
 
 @ON_GPU
@@ -109,7 +185,7 @@ def test_laws_of_the_fast_forward(model_type):
     with torch.no_grad():
         slow = model(tokens).logits.float()
         with fast_forward(model):
-            assert all(runs_fused(experts) for layer in layers for experts in layer.blocks[0].experts)
+            assert all(runs_fused(module) for layer in layers for module in layer.blocks[0].experts)
             fast = model(tokens).logits.float()
             scorer = FitnessScorer(model, [{"input_ids": tokens, "labels": tokens}])
             assert scorer.score() == pytest.approx(1.0, abs=1e-5)
@@ -118,7 +194,7 @@ def test_laws_of_the_fast_forward(model_type):
             assert 0 < score < 1
         # A near tie in a router may fall the other way for some tokens.
         error = (fast - slow).norm(dim=-1) / slow.norm(dim=-1)
-        assert error.median().item() < 0.03 and error.quantile(0.9).item() < 0.3
+        assert error.median().item() < 0.1
         remove_experts(model, layers, structure_of(model), kept)
         with fast_forward(model):
             assert torch.equal(model(tokens).logits, virtual)
@@ -148,17 +224,73 @@ def test_fused_statistics_are_those_of_the_hooks(model_type):
 
 
 @ON_GPU
-def test_the_device_is_waited_for_once_a_score(recwarn):
+def test_the_device_is_waited_for_once_a_score():
     model = make_model("olmoe").to("cuda", torch.bfloat16)
     layers, tokens = layers_of(model), TOKENS.cuda()
     with fast_forward(model), VirtualSlice(layers, random_kept(layers, seed=1)):
         scorer = FitnessScorer(model, [{"input_ids": part, "labels": part} for part in tokens.split(1)])
         scorer.score()
-        recwarn.clear()
         torch.cuda.set_sync_debug_mode("warn")
         try:
-            scorer.score()
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                scorer.score()
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    waits = [warning for warning in recwarn if "synchronizing" in str(warning.message)]
-    assert len(waits) == 1, [str(warning.message) for warning in waits]
+    waits = [f"{each.filename}:{each.lineno}" for each in caught if "called a synchronizing" in str(each.message)]
+    assert len(waits) == 1, waits
+
+
+@ON_GPU
+def test_pruning_is_fast_and_gives_the_model_back(monkeypatch):
+    """The stages run fused; the pruned model runs as it did, with hooks and functions of its own."""
+    from transformers.models.olmoe import modeling_olmoe
+
+    calls, apply = [], modeling_olmoe.apply_rotary_pos_emb
+    fused = experts.fused_experts
+    monkeypatch.setattr(experts, "fused_experts", lambda *a, **k: calls.append(stage) or fused(*a, **k))
+    model = make_model("olmoe").to("cuda", torch.bfloat16)
+    options = {"sequence_length": 24, "population_size": 4, "num_elites": 1, "generations": 2, "search_samples": 4}
+    pruner = MoEPruner(model, EvoESAPConfig(sparsity=0.25, calibration_samples=4, **options))
+    data = [{"input_ids": row} for row in TOKENS.repeat(4, 1)]
+    stage = "calibrate"
+    pruner.calibrate(data)
+    pruner.rank()
+    stage = "search"
+    pruner.search(data)
+    assert {"calibrate", "search"} == set(calls)
+    assert not any("forward" in vars(module) for module in model.modules())
+    assert model.config._experts_implementation == "grouped_mm"
+    assert modeling_olmoe.apply_rotary_pos_emb is apply
+    assert "sdpa" not in ALL_ATTENTION_FUNCTIONS._local_mapping
+
+
+@ON_GPU
+@pytest.mark.parametrize("implementation", ["eager", "batched_mm"])
+def test_experts_that_the_user_chose_stay(implementation):
+    model = make_model("olmoe").to("cuda", torch.bfloat16)
+    model.set_experts_implementation(implementation)
+    with fast_forward(model):
+        assert model.config._experts_implementation == implementation
+
+
+@ON_GPU
+def test_leaving_by_an_exception_restores_everything():
+    from transformers.models.olmoe import modeling_olmoe
+
+    model, apply = make_model("olmoe").to("cuda", torch.bfloat16), modeling_olmoe.apply_rotary_pos_emb
+    with pytest.raises(KeyboardInterrupt), fast_forward(model):
+        assert any("forward" in vars(module) for module in model.modules())
+        assert modeling_olmoe.apply_rotary_pos_emb is not apply
+        raise KeyboardInterrupt
+    assert modeling_olmoe.apply_rotary_pos_emb is apply
+    assert not any("forward" in vars(module) for module in model.modules())
+    assert model.config._experts_implementation == "grouped_mm"
+
+
+@ON_GPU
+def test_gradients_of_the_fused_experts_fall_back():
+    model = make_model("olmoe").to("cuda", torch.bfloat16)
+    model.set_experts_implementation("evoesap")
+    model(TOKENS.cuda()).logits.float().sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
