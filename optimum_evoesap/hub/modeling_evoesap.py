@@ -14,6 +14,7 @@ import inspect
 import transformers
 from torch import nn
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
+from transformers.integrations.heterogeneity.configuration_utils import HeterogeneousConfigMixin
 from transformers.modeling_utils import PreTrainedModel
 
 
@@ -58,7 +59,9 @@ class _Layered:
     def __getattribute__(self, name):
         read = object.__getattribute__
         own, name = read(self, "__dict__"), read(self, "attribute_map").get(name, name)
-        if name in own:
+        # In vLLM the plugin of optimum_evoesap answers for the layer that is being built.
+        has_plugin = hasattr(HeterogeneousConfigMixin.__getattribute__, "answers_for_layers")
+        if name in own and ("_model_config" in own or not has_plugin):
             return own[name]
         if "_model_config" in own and name in own["_model_config"].__dict__ and name != "_heterogeneity_spec":
             return own["_model_config"].__dict__[name]

@@ -100,4 +100,6 @@ def answering_reads(read: Callable[[Any, str], Any], check: Callable[[], None]) 
             return overrides.get(_under_construction.layer, values.get(key))
         return max([*overrides.values(), values.get(key, 0)])
 
+    # Code that a checkpoint brings along (hub/modeling_evoesap.py) looks for this, and then leaves the answers to it.
+    setattr(__getattribute__, "answers_for_layers", True)  # noqa: B010
     return __getattribute__

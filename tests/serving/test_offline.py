@@ -4,8 +4,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+from dataclasses import replace
 
 import pytest
+from transformers import AutoModelForCausalLM
+
+from optimum_evoesap.hub.remote_code import set_remote_code
 
 from .conftest import ALL, load, needs_vllm
 from .models import PROMPTS, largest_difference
@@ -51,6 +56,17 @@ def test_native_class_with_linear_attention(native, checkpoints):
         for a, b in zip(one[: len(prompt) - 1], other)
     ]
     assert sum(differences) / len(differences) < 0.1
+
+
+def test_a_checkpoint_with_code_of_its_own(vllm, checkpoints, tmp_path):
+    """Saved with `remote_code=True`, and that code trusted or not: the plugin does the same."""
+    served = checkpoints["olmoe"]
+    folder = tmp_path / "with_code"
+    shutil.copytree(served.folder, folder)
+    assert set_remote_code(folder, AutoModelForCausalLM.from_pretrained(served.folder), is_wanted=True)
+    jobs = [load(replace(served, folder=folder), trust_remote_code=trusted) for trusted in (False, True)]
+    for answer in vllm(jobs):
+        assert_same(answer, served)
 
 
 @pytest.fixture(scope="module")
