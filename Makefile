@@ -66,12 +66,12 @@ $(VENV)-%/.installed: pyproject.toml $(PINS)
 	touch $@
 
 # Without vLLM the tests of serving are skipped; here that would be an error.
-test-vllm: $(VLLM_VENV)/.installed
+test-vllm: $(VLLM_VENV)/.installed-$(VLLM)
 	$(VLLM_VENV)/bin/python -c "import vllm"
 	$(VLLM_VENV)/bin/python -m pytest tests/serving
 
 # vLLM itself goes in without its requirements, as some of them are left out.
-$(VLLM_VENV)/.installed: pyproject.toml $(PINS) tests/serving/requirements.py
+$(VLLM_VENV)/.installed-$(VLLM): pyproject.toml $(PINS) tests/serving/requirements.py
 	$(PYTHON) -m venv --clear $(VLLM_VENV)
 	grep -E "^($(VLLM_PINS))==" $(PINS) > $(VLLM_VENV)/constraints.txt
 	$(VLLM_VENV)/bin/python -m pip install packaging

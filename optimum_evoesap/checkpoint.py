@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .configuration import EvoESAPConfig
 from .hub import base_card_metadata, check_remote_code, create_model_card, set_remote_code
 from .hub.names import clean_value, is_hub_id
-from .hub.push import WEIGHTS
+from .hub.push import REPLACED
 from .result import RESULT_NAME, PruningResult
 from .search_state import STATE_FOLDER
 
@@ -103,7 +103,7 @@ def _move_into_place(partial: Path, directory: Path) -> None:
     """Move the result first, by which the next run knows the folder as its own, and last the config, which loads."""
     (directory / "config.json").unlink(missing_ok=True)
     os.replace(partial / RESULT_NAME, directory / RESULT_NAME)
-    for old in [path for pattern in WEIGHTS for path in directory.glob(pattern)]:
+    for old in [path for pattern in REPLACED for path in directory.glob(pattern)]:
         old.unlink()
     for new in sorted(partial.iterdir(), key=lambda path: path.name == "config.json"):
         old = directory / new.name

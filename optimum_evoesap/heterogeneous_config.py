@@ -8,12 +8,17 @@ Some configs read the expert count while they validate themselves, and some mode
 from __future__ import annotations
 
 import functools
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
 
 
+logger = logging.getLogger(__name__)
+
 _MARK = "_evoesap_knows_layers"
+# What is changed in transformers.integrations.heterogeneity.configuration_utils.
+_CHANGED = ("_PerLayerConfigView", "_apply_heterogeneous_config")
 
 
 class _GlobalReads(threading.local):
@@ -62,7 +67,16 @@ def install() -> None:
     """Wrap the parts of transformers' heterogeneous configs; calling it again changes nothing."""
     from transformers.integrations.heterogeneity import configuration_utils
 
-    view_class, apply = configuration_utils._PerLayerConfigView, configuration_utils._apply_heterogeneous_config
+    missing = [name for name in _CHANGED if not hasattr(configuration_utils, name)]
+    if missing:
+        # Raised here, it would keep every user of transformers from every model.
+        logger.warning(
+            "This transformers has no %s: models whose layers have different numbers of experts cannot be loaded. "
+            "optimum-evoesap knows transformers 5.17 to 5.23.",
+            " and ".join(missing),
+        )
+        return
+    view_class, apply = (getattr(configuration_utils, name) for name in _CHANGED)
     if hasattr(view_class, _MARK):
         return
     setattr(view_class, _MARK, True)

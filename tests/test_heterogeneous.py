@@ -151,3 +151,17 @@ def test_a_failure_while_slicing_restores_the_model():
         pass
     assert torch.equal(logits(model), whole)
     assert not layers[0].blocks[0].experts[0]._forward_pre_hooks
+
+
+def test_a_transformers_of_other_internals_is_left_alone():
+    """Whoever has this package installed must still be able to import any model."""
+    code = (
+        "from transformers.integrations.heterogeneity import configuration_utils as there\n"
+        "del there._apply_heterogeneous_config\n"
+        "import optimum_evoesap.heterogeneous_config as ours\n"
+        "ours.install()\n"
+        "assert not hasattr(there._PerLayerConfigView, ours._MARK)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "This transformers has no _apply_heterogeneous_config" in done.stderr

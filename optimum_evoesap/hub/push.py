@@ -19,14 +19,15 @@ logger = logging.getLogger(__name__)
 
 # Working files of a run and of the system; a pattern is compared with every part of a file's path.
 IGNORED = (".evoesap*", "*.partial", ".cache", ".git", ".DS_Store", "__pycache__")
-# What transformers looks for in the root of a repository, in one file or in shards.
-WEIGHTS = (
+# What does not stay when another checkpoint is written over one: weights, in one file or in shards, and code.
+REPLACED = (
     "model.safetensors",
     "model-*-of-*.safetensors",
     "model.safetensors.index.json",
     "pytorch_model.bin",
     "pytorch_model-*-of-*.bin",
     "pytorch_model.bin.index.json",
+    "modeling_evoesap.py",
 )
 DEFAULT_MESSAGE = "Upload a model pruned with optimum-evoesap"
 
@@ -79,7 +80,7 @@ def push_folder(
         repo_id,
         [
             *(CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name) for name in names),
-            *(CommitOperationDelete(path_in_repo=name) for name in _stale_weights(api, repo_id, revision, names)),
+            *(CommitOperationDelete(path_in_repo=name) for name in _stale_files(api, repo_id, revision, names)),
         ],
         commit_message=commit_message or DEFAULT_MESSAGE,
         revision=revision,
@@ -167,15 +168,17 @@ def _files_to_push(folder: Path) -> list[str]:
     )
 
 
-def _stale_weights(api: HfApi, repo_id: str, revision: str | None, names: list[str]) -> list[str]:
-    """Weight files in the repository that would mix another checkpoint with the one of `names`."""
+def _stale_files(api: HfApi, repo_id: str, revision: str | None, names: list[str]) -> list[str]:
+    """Files in the repository that would mix another checkpoint with the one of `names`."""
 
-    def is_weight(name: str) -> bool:
-        return any(fnmatchcase(name, pattern) for pattern in WEIGHTS)
+    def is_replaced(name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in REPLACED)
 
-    if not any(is_weight(name) for name in names):
+    if not any(is_replaced(name) for name in names):
         return []
-    stale = [name for name in api.list_repo_files(repo_id, revision=revision) if is_weight(name) and name not in names]
+    stale = [
+        name for name in api.list_repo_files(repo_id, revision=revision) if is_replaced(name) and name not in names
+    ]
     if stale:
-        logger.info("Removing weight files of an earlier checkpoint from %s: %s", repo_id, ", ".join(stale))
+        logger.info("Removing files of an earlier checkpoint from %s: %s", repo_id, ", ".join(stale))
     return stale

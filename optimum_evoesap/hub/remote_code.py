@@ -56,7 +56,8 @@ def set_remote_code(folder: Path, model: PreTrainedModel, is_wanted: bool) -> bo
     config_file = folder / "config.json"
     config = json.loads(config_file.read_text())
     auto_map = config.pop("auto_map", {})
-    has_code = str(auto_map.get("AutoConfig")).startswith(f"{CODE.stem}.")
+    # Behind the name of a repository, where transformers wrote one.
+    has_code = str(auto_map.get("AutoConfig")).rpartition("--")[2].startswith(f"{CODE.stem}.")
     if not (is_wanted or has_code):
         return False
     # The classes of transformers made this model, so code that the base model had for them no longer applies.

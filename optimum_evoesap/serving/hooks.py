@@ -77,6 +77,8 @@ def _exists(module_name: str) -> bool:
     name = root
     folders: Sequence[str] | None = sys.modules[root].__path__
     for part in parts:
+        if folders is None:
+            return False  # a module that is no package
         name = f"{name}.{part}"
         spec = PathFinder.find_spec(name, folders)
         if spec is None:

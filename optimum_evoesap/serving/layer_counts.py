@@ -65,7 +65,12 @@ def read_counts(text_config: Any) -> ExpertCounts | None:
             "differ from layer to layer in vLLM. Leave only that one in the per_layer_config of config.json."
         )
     ((name, own),) = overrides.items()
-    return ExpertCounts(text_config.__dict__.get(name, max(own.values())), own)
+    return ExpertCounts(text_config.__dict__.get(name) or max(own.values()), own)
+
+
+def is_count(name: str) -> bool:
+    """Whether an attribute of a config is a number of routed experts, not that of a token or of shared ones."""
+    return "expert" in name and not any(part in name for part in ("per_tok", "shared", "group", "used"))
 
 
 def _expert_overrides(config: Any) -> dict[str, dict[int, int]]:
@@ -74,7 +79,7 @@ def _expert_overrides(config: Any) -> dict[str, dict[int, int]]:
     found: dict[str, dict[int, int]] = {}
     for layer, overrides in spec.per_layer_overrides.items() if spec is not None else ():
         for name, value in overrides.items():
-            if "expert" in name:
+            if is_count(name):
                 found.setdefault(config.attribute_map.get(name, name), {})[layer] = value
     return found
 
@@ -89,7 +94,7 @@ def answering_reads(read: Callable[[Any, str], Any], check: Callable[[], None]) 
 
     @functools.wraps(read)
     def __getattribute__(self, key):
-        if "expert" not in key or "_heterogeneity_spec" not in object.__getattribute__(self, "__dict__"):
+        if not is_count(key) or "_heterogeneity_spec" not in object.__getattribute__(self, "__dict__"):
             return read(self, key)
         overrides = _expert_overrides(self).get(key)
         if overrides is None:
@@ -98,7 +103,7 @@ def answering_reads(read: Callable[[Any, str], Any], check: Callable[[], None]) 
         values = object.__getattribute__(self, "__dict__")
         if _under_construction.layer is not None:
             return overrides.get(_under_construction.layer, values.get(key))
-        return max([*overrides.values(), values.get(key, 0)])
+        return max([*overrides.values(), values.get(key) or 0])
 
     # Code that a checkpoint brings along (hub/modeling_evoesap.py) looks for this, and then leaves the answers to it.
     setattr(__getattribute__, "answers_for_layers", True)  # noqa: B010

@@ -36,8 +36,8 @@ def check_options(counts: ExpertCounts, model_config: Any, parallel_config: Any)
         ValueError: One of them is on; the message says which.
     """
     refused = {
-        "expert parallelism (--enable-expert-parallel)": parallel_config.enable_expert_parallel,
-        "expert load balancing (--enable-eplb)": parallel_config.enable_eplb,
+        "expert parallelism (--enable-expert-parallel)": getattr(parallel_config, "enable_expert_parallel", False),
+        "expert load balancing (--enable-eplb)": getattr(parallel_config, "enable_eplb", False),
         "elastic expert parallelism (--enable-elastic-ep)": getattr(parallel_config, "enable_elastic_ep", False),
         "GPT-OSS with quantized experts": (
             model_config.hf_text_config.model_type == "gpt_oss" and model_config.quantization is not None
@@ -58,6 +58,13 @@ def check_layers(model: Any, counts: ExpertCounts) -> None:
         RuntimeError: A layer has another number of experts, or no experts that can be counted.
     """
     name, seen = type(model).__name__, _layers_elsewhere(model)
+    fused = [path for path, module in model.named_modules() if _has_fused_shared_experts(module)]
+    if fused:
+        # They are loaded under the number behind the last routed expert, the same for all layers.
+        raise RuntimeError(
+            f"vLLM has put the shared experts of {name} behind the routed ones ({fused[0]}), which needs the same "
+            "number of experts in each layer. Unset VLLM_ROCM_USE_AITER_FUSION_SHARED_EXPERTS."
+        )
     for layer, part, number in _expert_numbers(model):
         seen.add(layer)
         if number != counts.of(layer):
@@ -73,6 +80,10 @@ def check_layers(model: Any, counts: ExpertCounts) -> None:
                 "--model-impl may have them"
             )
         )
+
+
+def _has_fused_shared_experts(module: Any) -> bool:
+    return bool(getattr(getattr(module, "expert_map_manager", None), "num_fused_shared_experts", 0))
 
 
 def _layers_elsewhere(model: Any) -> set[int]:

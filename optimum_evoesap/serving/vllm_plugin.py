@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from .hooks import Hooks
@@ -77,15 +78,18 @@ def _refusing(verify: Callable[..., None]) -> Callable[..., None]:
 
 def _making_layers(make: Callable[..., Any]) -> Callable[..., Any]:
     signature = inspect.signature(make)
+    if "layer_fn" not in signature.parameters:
+        return make  # of another vLLM: the check of what was built will tell
 
     @functools.wraps(make)
     def make_layers(*args, **kwargs):
         bound = signature.bind(*args, **kwargs)
         make_layer = bound.arguments["layer_fn"]
 
-        def layer_fn(prefix):
-            with building_layer(int(prefix.rpartition(".")[2])):
-                return make_layer(prefix=prefix)
+        def layer_fn(*layer_args, **layer_kwargs):
+            index = str(layer_kwargs.get("prefix", "")).rpartition(".")[2]
+            with building_layer(int(index)) if index.isdigit() else nullcontext():
+                return make_layer(*layer_args, **layer_kwargs)
 
         bound.arguments["layer_fn"] = layer_fn
         return make(*bound.args, **bound.kwargs)

@@ -9,25 +9,13 @@ import torch
 from optimum_evoesap import EvoESAPConfig, MoEPruner, PruningResult
 from optimum_evoesap.virtual_slice import VirtualSlice
 
-from ..model_matrix import make_model, random_tokens
+from ..model_matrix import make_model
+from ..test_pruner import SMALL, TOKENS, rows
 from .checkpoints import logits
 
 
-SEARCH = {
-    "generations": 3,
-    "population_size": 6,
-    "num_elites": 2,
-    "sequence_length": 16,
-    "calibration_samples": 6,
-    "search_samples": 4,
-    "batch_size": 2,
-}
-TOKENS = random_tokens(2, 16, seed=9)
+SEARCH = {name: value for name, value in SMALL.items() if name != "sparsity"}
 MODEL_TYPES = ["olmoe", "qwen3_moe", "deepseek_v3", "gpt_oss", "qwen3_vl_moe"]
-
-
-def rows(seed=0):
-    return [{"input_ids": tokens} for tokens in random_tokens(12, 16, seed)]
 
 
 def counts(pruner):

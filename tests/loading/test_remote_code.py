@@ -11,6 +11,7 @@ import pytest
 
 from optimum_evoesap import EvoESAPConfig, MoEPruner
 from optimum_evoesap.hub import set_remote_code
+from optimum_evoesap.hub.remote_code import CODE
 
 from ..model_matrix import MODEL_TYPES, make_model, random_tokens
 from ..remote_code.modeling_listed_moe import ListedMoeForCausalLM
@@ -154,3 +155,22 @@ def test_a_model_with_code_of_its_own_is_refused_before_the_work(tmp_path):
 def test_without_an_output_it_is_refused():
     with pytest.raises(ValueError, match="remote_code=True has no effect"):
         pruner_of(make_model("olmoe")).prune(None, rows(), remote_code=True)
+
+
+def test_code_does_not_stay_where_the_next_result_brings_none(tmp_path):
+    pruner = MoEPruner(make_model("olmoe"), EvoESAPConfig(allocation=[1, 2, 0]))
+    pruner.prune(tmp_path / "out", calibration_data=[{"input_ids": random_tokens(1, 16)[0]}], remote_code=True)
+    assert (tmp_path / "out" / CODE.name).is_file()
+    pruner.save_pretrained(tmp_path / "out")
+    assert not (tmp_path / "out" / CODE.name).exists()
+    assert "auto_map" not in json.loads((tmp_path / "out" / "config.json").read_text())
+
+
+def test_code_of_another_repository_is_not_named_by_a_uniform_result(tmp_path):
+    model = make_model("olmoe")
+    model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["auto_map"] = {"AutoConfig": f"me/olmoe-50--{CODE.stem}.OlmoeConfig"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert not set_remote_code(tmp_path, model, is_wanted=False)
+    assert "auto_map" not in json.loads((tmp_path / "config.json").read_text())

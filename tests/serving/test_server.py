@@ -63,7 +63,10 @@ def server(checkpoints, tmp_path_factory):
             yield folder, OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none")
         finally:
             process.terminate()
-            process.wait(60)
+            try:
+                process.wait(60)
+            finally:
+                process.kill()
 
 
 def generate(folder, ids: list[int], length: int):
