@@ -42,8 +42,12 @@ demo: venv
 docs: venv
 	$(VENV)/bin/python -m docs.make_architectures
 
-test: venv
+test: $(VENV)/.installed-quantization
 	$(VENV)/bin/python -m pytest $(IN_PARALLEL)
+
+$(VENV)/.installed-quantization: $(VENV)/.installed
+	$(VENV)/bin/python -m pip install -c $(PINS) -e ".[quantization]"
+	touch $@
 
 style: venv
 	$(VENV)/bin/ruff format .

@@ -6,13 +6,19 @@ from __future__ import annotations
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
-from torchao.quantization import Float8WeightOnlyConfig, FqnToConfig, Int8WeightOnlyConfig
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, TorchAoConfig
 
 from optimum_evoesap import esap
 
 from ..model_matrix import random_tokens
 from .checkpoints import logits, save_pruned
+
+
+# `make test` installs both.
+pytest.importorskip("bitsandbytes")
+pytest.importorskip("torchao")
+
+from torchao.quantization import Float8WeightOnlyConfig, FqnToConfig, Int8WeightOnlyConfig  # noqa: E402
 
 
 TOKENS = random_tokens(2, 24)
