@@ -295,3 +295,36 @@ def test_gradients_of_the_fused_experts_fall_back():
     model.set_experts_implementation("evoesap")
     model(TOKENS.cuda()).logits.float().sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("factor,is_used", [(1.0, True), (1.1, False)])
+def test_attention_within_documents_is_compared_before_it_is_used(factor, is_used, monkeypatch, caplog):
+    """torch's function needs a GPU; here a loop over documents stands for it, right or wrong by a factor."""
+
+    def attend(query, key, value, bounds, _, longest, __, scale, window_size):
+        assert longest == int(bounds.diff().max()) and window_size == (-1, 0)
+        calls.append(1)
+        parts = [slice(start, end) for start, end in zip(bounds.tolist(), bounds.tolist()[1:])]
+        inputs = ([each[part].transpose(0, 1)[None] for each in (query, key, value)] for part in parts)
+        outputs = [nn.functional.scaled_dot_product_attention(*each, is_causal=True, scale=scale) for each in inputs]
+        return factor * torch.cat([each[0].transpose(0, 1) for each in outputs])
+
+    calls: list[int] = []
+    monkeypatch.setattr(packed_attention, "_varlen_attention", lambda: attend)
+    monkeypatch.setattr(packed_attention, "_fits", lambda *given: True)
+    masked = ALL_ATTENTION_FUNCTIONS["sdpa"]
+    within = packed_attention._without_mask(masked)
+    module = nn.Module()
+    module.num_key_value_groups = 2
+    generator = torch.Generator().manual_seed(0)
+    states = [torch.randn(2, heads, 7, 8, generator=generator) for heads in (4, 2, 2)]
+    mask = mask_of([[3, 4], [7]])
+    expected, _ = masked(module, *states, mask, scaling=0.3)
+    for _ in range(2):
+        found, _ = within(module, *states, mask, scaling=0.3)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert len(calls) == (2 if is_used else 1)
+    assert ("is not used" in caplog.text) == (not is_used)
+    windowed = mask_of([[7], [3, 4]], window=3)
+    torch.testing.assert_close(within(module, *states, windowed)[0], masked(module, *states, windowed)[0])
+    assert len(calls) == (2 if is_used else 1)
