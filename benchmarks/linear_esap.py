@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from unittest.mock import patch
 
 import torch
 
-from optimum_evoesap.kernels import esap_rows, linear_esap_rows
+from optimum_evoesap.kernels import esap_rows, linear_esap, linear_esap_rows
 from optimum_evoesap.kernels.linear_esap import default_chunk_size
 
 from .timing import measure, report
@@ -37,7 +38,11 @@ def functions(rows: int, vocabulary: int, hidden_size: int, chunk_sizes: list[in
             part = slice(start, start + size)
             compiled(teacher[part] @ weight.T, student[part] @ weight.T, known[part], impl="torch")
 
-    default = default_chunk_size(vocabulary, teacher.dtype, "triton")
+    def unfused() -> torch.Tensor:
+        with patch.object(linear_esap, "_can_fuse", lambda *matrices: False):
+            return score()
+
+    default = default_chunk_size(vocabulary, teacher.dtype, "fused")
     found: dict[str, Callable[[], object]] = {
         "two products, whole": lambda: products(rows),
         f"two products, chunks of {default}": lambda: products(default),
@@ -45,6 +50,7 @@ def functions(rows: int, vocabulary: int, hidden_size: int, chunk_sizes: list[in
     }
     for size in chunk_sizes:
         found[f"triton, chunks of {size}"] = lambda size=size: score(size)
+    found["triton, products into memory"] = unfused
     found["triton, teacher's log-sum-exp unknown"] = lambda: linear_esap_rows(teacher, student, weight, impl="triton")
     found["torch, in chunks"] = lambda: score(impl="torch")
     found[f"torch.compile, chunks of {default}"] = lambda: compiled_score(default)
@@ -57,10 +63,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=16384)
     parser.add_argument("--vocabularies", type=int, nargs="+", default=[50304, 151936])
     parser.add_argument("--hidden", type=int, default=2048)
-    parser.add_argument("--chunk-sizes", type=int, nargs="*", default=[128, 256, 768])
+    parser.add_argument("--chunk-sizes", type=int, nargs="*", default=[256, 1536])
     arguments = parser.parse_args()
     for vocabulary in arguments.vocabularies:
-        timings = measure(functions(arguments.rows, vocabulary, arguments.hidden, arguments.chunk_sizes), 10, 2)
+        timings = measure(functions(arguments.rows, vocabulary, arguments.hidden, arguments.chunk_sizes), 20, 2)
         sizes = {"rows": arguments.rows, "vocabulary": vocabulary, "hidden": arguments.hidden, "dtype": "bfloat16"}
         report(timings, "two products, whole", what="linear_esap", **sizes)
 

@@ -22,6 +22,17 @@ LOWEST = tl.constexpr(-1.0e38)
 
 
 @triton.jit
+def as_logits(raw, scale, soft_cap, HAS_SCALE: tl.constexpr, HAS_SOFT_CAP: tl.constexpr):
+    """What the output layer gives, as float32 logits of the model."""
+    logits = raw.to(tl.float32)
+    if HAS_SCALE:
+        logits = logits * scale
+    if HAS_SOFT_CAP:
+        logits = soft_cap * (2 * tl.sigmoid(2 * logits / soft_cap) - 1)
+    return logits
+
+
+@triton.jit
 def _load_logits(
     pointer, offset, columns, end, shift, scale, soft_cap,
     GRANULE: tl.constexpr, HAS_SCALE: tl.constexpr, HAS_SOFT_CAP: tl.constexpr,
@@ -34,11 +45,7 @@ def _load_logits(
         raw = tl.load(pointer + offset + columns, mask=columns // GRANULE * GRANULE < end, other=float("-inf"))
     else:
         raw = tl.load(pointer + offset + columns, mask=columns < end, other=float("-inf"))
-    logits = raw.to(tl.float32)
-    if HAS_SCALE:
-        logits = logits * scale
-    if HAS_SOFT_CAP:
-        logits = soft_cap * (2 * tl.sigmoid(2 * logits / soft_cap) - 1)
+    logits = as_logits(raw, scale, soft_cap, HAS_SCALE, HAS_SOFT_CAP)
     if GRANULE > 1 or HAS_SCALE or HAS_SOFT_CAP:
         logits = tl.where((columns >= shift) & (columns < end), logits, float("-inf"))
     return logits

@@ -3,19 +3,24 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Callable
+
 import torch
 
 from .esap import esap_rows
 from .implementation import Implementation, choose_implementation
 
 
-# Logits of a chunk, teacher and student together. Larger chunks read the weight less often; see benchmarks/NOTES.md.
+# Logits of a chunk that are in memory. Larger chunks read the weight less often; see benchmarks/NOTES.md.
 _CHUNK_BYTES = 236 * 10**6
 # The same for the torch form: its float32 copies of a logit, teacher and student together, and how much they may take.
 _TORCH_BYTES_PER_LOGIT = 24
 _TORCH_CHUNK_BYTES = 768 * 10**6
 # Chunks of whole tiles of the matrix product, where they are larger than one.
 _TILE = 128
+# More hidden states than these do not stay in the cache while the columns of the weight pass.
+_LARGEST_FUSED_CHUNK = 4096
 
 
 def linear_esap_rows(
@@ -57,12 +62,27 @@ def linear_esap_rows(
             "the same shape (positions, hidden size)."
         )
     positions, known = teacher_hidden.shape[0], teacher_log_sum_exp
-    chosen = choose_implementation(impl, teacher_hidden, student_hidden, weight, bias, known)
-    size = chunk_size or default_chunk_size(weight.shape[0], teacher_hidden.dtype, chosen)
+    form: str = choose_implementation(impl, teacher_hidden, student_hidden, weight, bias, known)
+    if positions == 0:
+        return teacher_hidden.new_zeros(0, dtype=torch.float32)
+    if form == "triton" and known is not None and _can_fuse(teacher_hidden, student_hidden, weight):
+        form = "fused"
+    size = chunk_size or default_chunk_size(weight.shape[0], teacher_hidden.dtype, form)
     parts = [slice(start, min(start + size, positions)) for start in range(0, positions, size)]
-    if chosen == "triton" and positions > 0:
-        return _triton_rows(teacher_hidden, student_hidden, weight, bias, known, logit_scale, soft_cap, parts)
-    rows = [teacher_hidden.new_zeros(0, dtype=torch.float32)]
+    return _FORMS[form](teacher_hidden, student_hidden, weight, bias, known, logit_scale, soft_cap, parts)
+
+
+def _torch_rows(
+    teacher_hidden: torch.Tensor,
+    student_hidden: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    known: torch.Tensor | None,
+    logit_scale: float,
+    soft_cap: float | None,
+    parts: list[slice],
+) -> torch.Tensor:
+    rows = []
     for part in parts:
         teacher, student = (
             torch.nn.functional.linear(hidden[part], weight, bias) for hidden in (teacher_hidden, student_hidden)
@@ -78,17 +98,17 @@ def _triton_rows(
     student_hidden: torch.Tensor,
     weight: torch.Tensor,
     bias: torch.Tensor | None,
-    teacher_log_sum_exp: torch.Tensor | None,
+    known: torch.Tensor | None,
     logit_scale: float,
     soft_cap: float | None,
     parts: list[slice],
 ) -> torch.Tensor:
+    """Both products into memory, then one kernel that reads them once."""
     from .overlap_rows import OverlapRows
 
     vocabulary, size = weight.shape[0], parts[0].stop
     # Rows of logits start at whole 32 bytes, whatever the vocabulary.
     logits = teacher_hidden.new_empty(2 * size, -(-vocabulary // 16) * 16)[:, :vocabulary]
-    known = teacher_log_sum_exp
     rows = OverlapRows(teacher_hidden.shape[0], logits, known is not None, num_chunks=len(parts))
     for part in parts:
         count = part.stop - part.start
@@ -103,9 +123,40 @@ def _triton_rows(
     return rows.result()
 
 
-def default_chunk_size(vocabulary: int, dtype: torch.dtype, impl: str) -> int:
-    """Positions at once, from the bytes that they take in the implementation `"torch"` or `"triton"`."""
-    if impl == "torch":
+@torch.no_grad()
+def _fused_rows(
+    teacher_hidden: torch.Tensor,
+    student_hidden: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    known: torch.Tensor,
+    logit_scale: float,
+    soft_cap: float | None,
+    parts: list[slice],
+) -> torch.Tensor:
+    """The overlap inside the products; only the student's logits come into memory."""
+    from .linear_esap_launch import FusedProducts
+
+    products = FusedProducts(weight, bias, logit_scale, soft_cap, chunk_size=parts[0].stop)
+    return torch.cat([products.overlap(teacher_hidden[part], student_hidden[part], known[part]) for part in parts])
+
+
+_FORMS: dict[str, Callable[..., torch.Tensor]] = {"torch": _torch_rows, "triton": _triton_rows, "fused": _fused_rows}
+
+
+def _can_fuse(*matrices: torch.Tensor) -> bool:
+    # Triton 3.4 has brought it.
+    if importlib.util.find_spec("triton.tools.tensor_descriptor") is None:
+        return False
+    from .linear_esap_launch import can_fuse_products
+
+    return can_fuse_products(*matrices)
+
+
+def default_chunk_size(vocabulary: int, dtype: torch.dtype, form: str) -> int:
+    """Positions at once, from the bytes that they take: `"torch"`, `"triton"`, or `"fused"` into the products."""
+    if form == "torch":
         return max(1, _TORCH_CHUNK_BYTES // (_TORCH_BYTES_PER_LOGIT * vocabulary))
-    size = max(1, _CHUNK_BYTES // (2 * dtype.itemsize * vocabulary))
-    return size // _TILE * _TILE or size
+    tensors, largest = (1, _LARGEST_FUSED_CHUNK) if form == "fused" else (2, None)
+    size = max(1, _CHUNK_BYTES // (tensors * dtype.itemsize * vocabulary))
+    return min(size // _TILE * _TILE or size, largest or size)

@@ -14,7 +14,7 @@ from optimum_evoesap.kernels import esap_rows, linear_esap_rows
 
 pytest.importorskip("triton")
 
-from optimum_evoesap.kernels import overlap_rows  # noqa: E402
+from optimum_evoesap.kernels import linear_esap_launch, overlap_rows  # noqa: E402
 
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -23,6 +23,7 @@ DTYPES = [torch.bfloat16, torch.float16, torch.float32]
 SMALL, LARGE = [1, 7, 1000, 2048, 5003], [50257, 151936]
 SIZES = [(dtype, vocabulary) for dtype in DTYPES for vocabulary in SMALL]
 SIZES += [(dtype, vocabulary) for dtype in (DTYPES if DEVICE == "cuda" else DTYPES[:1]) for vocabulary in LARGE]
+IS_HOPPER = DEVICE == "cpu" or torch.cuda.get_device_capability()[0] == 9
 ON_GPU = pytest.mark.skipif(DEVICE == "cpu", reason="needs a GPU")
 
 
@@ -192,6 +193,35 @@ def test_linear_rows_are_rows_of_the_logits(dtype, chunk_size, with_bias):
         assert_rows(linear_esap_rows(teacher, student, weight, bias, known, **options), expected, tolerance)
         mean = linear_esap(teacher, student, weight, bias, **options)
         assert mean.item() == pytest.approx(expected.mean().item(), abs=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16] if DEVICE == "cuda" else [torch.float16])
+@pytest.mark.parametrize(
+    "rows,vocabulary,hidden_size", [(1, 40, 16), (130, 300, 136), (140, 384, 64), (257, 513, 200)]
+)
+@pytest.mark.parametrize("form", ["plain", "bias", "soft cap", "scale"])
+def test_fused_products(dtype, rows, vocabulary, hidden_size, form):
+    """The overlap made inside the products; tiles that hang over each edge, and several chunks."""
+    generator = torch.Generator(DEVICE).manual_seed(2)
+    make = lambda *shape: torch.randn(*shape, generator=generator, device=DEVICE)  # noqa: E731
+    teacher, weight = make(rows, hidden_size), (make(vocabulary, hidden_size) / hidden_size**0.5).to(dtype)
+    student, teacher = (teacher + 0.3 * make(rows, hidden_size)).to(dtype), teacher.to(dtype)
+    weight = weight * 3
+    bias = make(vocabulary).to(dtype) if form == "bias" else None
+    options = {"soft cap": {"soft_cap": 2.0}, "scale": {"logit_scale": 0.3}}.get(form, {})
+    logits = [torch.nn.functional.linear(hidden, weight, bias).double() for hidden in (teacher, student)]
+    logits = [each * options.get("logit_scale", 1.0) for each in logits]
+    if form == "soft cap":
+        logits = [2.0 * torch.tanh(each / 2.0) for each in logits]
+    expected, known = exact(*logits), logits[0].logsumexp(-1).float()
+    assert linear_esap_launch.can_fuse_products(teacher, student, weight) or not IS_HOPPER
+    for chunk_size in (None, 128, 100):
+        found = linear_esap_rows(
+            teacher, student, weight, bias, known, chunk_size=chunk_size, impl="triton", **options
+        )
+        # A product in another order may round to another number of the half precision.
+        assert_rows(found, expected, 5e-3 if dtype == torch.bfloat16 else 1e-3)
+        assert (found - expected).mean().abs().item() < 2e-4
 
 
 def test_linear_refuses_what_it_cannot_do():
