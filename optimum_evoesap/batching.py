@@ -37,7 +37,7 @@ def in_smaller_batches(batches: Sequence[Batch], error: torch.OutOfMemoryError) 
     Raises:
         torch.OutOfMemoryError: `error`, where each batch is a single window.
     """
-    largest = max((_num_windows(batch) for batch in batches), default=0)
+    largest = windows_at_once(batches)
     if largest < 2:
         raise error
     half = (largest + 1) // 2
@@ -47,7 +47,17 @@ def in_smaller_batches(batches: Sequence[Batch], error: torch.OutOfMemoryError) 
         half,
         half,
     )
-    return [part for batch in batches for part in _split(batch, half)]
+    return in_batches_of(batches, half)
+
+
+def in_batches_of(batches: Sequence[Batch], size: int) -> list[Batch]:
+    """The same windows in the same order, at most `size` at once."""
+    return [part for batch in batches for part in _split(batch, size)]
+
+
+def windows_at_once(batches: Sequence[Batch]) -> int:
+    """Windows of the largest batch."""
+    return max((_num_windows(batch) for batch in batches), default=0)
 
 
 def _num_windows(batch: Batch) -> int:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from transformers import PreTrainedModel
 
 from .adapters import MoELayer
 from .allocation import Allocation, AllocationSpace
+from .batching import in_batches_of
 from .configuration import EvoESAPConfig
 from .criteria import PruningOrder
 from .evolution import evolve
@@ -60,35 +62,36 @@ def search_allocation(
         key: Fingerprint of everything the scores depend on.
     """
 
-    def scoring(batches: Batches):
-        scorer = FitnessScorer(model, batches, config.fitness, config.seed)
+    def score(scorer: FitnessScorer, allocation: Allocation) -> float:
+        kept = kept_experts(order, dict(zip((layer.index for layer in layers), allocation)))
+        while True:
+            try:
+                with VirtualSlice(layers, kept):
+                    return scorer.score()
+            except torch.OutOfMemoryError as error:
+                # Its traceback would keep what the candidate held in memory.
+                failure = error.with_traceback(None)
+            # Out of the slice the model is the teacher again, who has to speak on the new batches.
+            scorer.use_smaller_batches(failure)
 
-        def score(allocation: Allocation) -> float:
-            kept = kept_experts(order, dict(zip((layer.index for layer in layers), allocation)))
-            while True:
-                try:
-                    with VirtualSlice(layers, kept):
-                        return scorer.score()
-                except torch.OutOfMemoryError as error:
-                    # Its traceback would keep what the candidate held in memory.
-                    failure = error.with_traceback(None)
-                # Out of the slice the model is the teacher again, who has to speak on the new batches.
-                scorer.use_smaller_batches(failure)
-
-        return score
-
+    saved = state.load_scores(key) if state else None
+    scorer = FitnessScorer(
+        model, in_batches_of(search, saved.batch_size) if saved else search, config.fitness, config.seed
+    )
     found = evolve(
-        scoring(search),
+        partial(score, scorer),
         space,
         config,
-        known_scores=state.load_scores(key) if state else None,
-        on_generation=(lambda so_far: state.save_scores(key, so_far.scores)) if state else None,
+        known_scores=saved.scores if saved else None,
+        on_generation=(lambda so_far: state.save_scores(key, so_far.scores, scorer.batch_size)) if state else None,
     )
     scores = {"best": found.scores[found.best], "uniform": found.scores[found.uniform]}
     if holdout:
-        score = scoring(holdout)
-        scores["holdout_best"] = score(found.best)
-        scores["holdout_uniform"] = score(found.uniform)
+        # Only one teacher is kept in memory.
+        del scorer
+        scorer = FitnessScorer(model, holdout, config.fitness, config.seed)
+        scores["holdout_best"] = score(scorer, found.best)
+        scores["holdout_uniform"] = score(scorer, found.uniform)
         if scores["holdout_best"] <= scores["holdout_uniform"]:
             logger.warning(
                 "The allocation found does not beat the uniform one on held-out windows (%s %.4f against %.4f).",

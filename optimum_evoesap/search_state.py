@@ -8,6 +8,7 @@ import json
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,14 @@ def fingerprint(model: PreTrainedModel, layers: Sequence[MoELayer], *parts: Any)
     samples = [part.checksum() for layer in layers for part in layer.parts]
     kind = [model.config.to_dict(), str(model.dtype), model.device.type, package_versions()]
     return hashlib.sha256(json.dumps([kind, samples, parts], sort_keys=True, default=str).encode()).hexdigest()
+
+
+@dataclass
+class SavedScores:
+    """The scores of a run so far, and how many windows at once it had the memory for."""
+
+    scores: dict[Allocation, float]
+    batch_size: int
 
 
 class SearchState:
@@ -73,18 +82,25 @@ class SearchState:
         os.replace(partial, self._folder / "statistics.safetensors")
         self._write("statistics", {"fingerprint": key})
 
-    def load_scores(self, key: str) -> dict[Allocation, float]:
-        """Scores that were saved under `key`; none otherwise."""
+    def load_scores(self, key: str) -> SavedScores | None:
+        """Scores that were saved under `key`, if any."""
         if not self._known("search", key):
-            return {}
-        scores = {tuple(allocation): score for allocation, score in self._read("search")["scores"]}
+            return None
+        saved = self._read("search")
+        scores = {tuple(allocation): score for allocation, score in saved["scores"]}
         logger.info("Going on with %d scored candidates of an earlier run in %s.", len(scores), self._folder)
-        return scores
+        return SavedScores(scores, saved["batch_size"])
 
-    def save_scores(self, key: str, scores: dict[Allocation, float]) -> None:
-        """Keep the scores so far; JSON keeps every bit of a float."""
+    def save_scores(self, key: str, scores: dict[Allocation, float], batch_size: int) -> None:
+        """Keep the scores so far; JSON keeps every bit of a float.
+
+        Args:
+            key: Fingerprint of everything they depend on.
+            scores: By allocation.
+            batch_size: Windows at once, by now perhaps fewer than at first.
+        """
         pairs = [[list(allocation), score] for allocation, score in scores.items()]
-        self._write("search", {"fingerprint": key, "scores": pairs})
+        self._write("search", {"fingerprint": key, "scores": pairs, "batch_size": batch_size})
 
     def _known(self, name: str, key: str) -> bool:
         if not self._resume or not (self._folder / f"{name}.json").is_file():

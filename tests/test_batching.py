@@ -13,6 +13,7 @@ from optimum_evoesap.batching import batch_size_for, in_smaller_batches
 from optimum_evoesap.fitness.scorer import FitnessScorer
 from optimum_evoesap.observer import observe_experts
 from optimum_evoesap.search import search_allocation
+from optimum_evoesap.search_state import SearchState
 from optimum_evoesap.virtual_slice import VirtualSlice
 
 from .model_matrix import layers_of, make_model, random_kept, random_tokens
@@ -114,14 +115,18 @@ def test_scores_do_not_change_when_the_teacher_does_not_fit(fitness, first):
         assert found.score() == pytest.approx(whole.score(), abs=1e-5)
 
 
-def test_the_search_goes_on_when_a_candidate_does_not_fit():
-    """Candidates need more than the teacher here, so that the search has to leave the slice and teach again."""
+def test_the_search_goes_on_when_a_candidate_does_not_fit(tmp_path):
+    """Candidates need more than the teacher here, so that the search has to leave the slice and teach again.
+
+    A run that goes on later begins with the smaller batches, so that it finds the same scores as an unbroken one.
+    """
     from optimum_evoesap.criteria import pruning_order
     from optimum_evoesap.planning import allocation_space
 
     model = make_model("olmoe")
     layers = layers_of(model)
-    config = EvoESAPConfig(sparsity=0.25, population_size=4, num_elites=1, generations=2)
+    options = {"sparsity": 0.25, "population_size": 4, "num_elites": 1}
+    config = EvoESAPConfig(**options, generations=2)
     statistics = observe_experts(model, layers, batches_of(4, 4), progress=False)
     order = pruning_order(statistics, "reap", {layer.index: 1 for layer in layers})
     space = allocation_space(config, layers)
@@ -136,7 +141,16 @@ def test_the_search_goes_on_when_a_candidate_does_not_fit():
             raise torch.OutOfMemoryError("CUDA out of memory")
         assert not any(each() is not None for each in held), "what the failed candidate held is still in memory"
 
+    state = SearchState(tmp_path)
+    state.create()
     model.get_input_embeddings().register_forward_hook(check)
-    found = search_allocation(model, layers, order, space, config, batches_of(4, 4), [])
+    found = search_allocation(model, layers, order, space, config, batches_of(4, 4), [], state, "key")
+    assert held, "no candidate failed"
     assert found.allocation == expected.allocation
     assert found.scores == pytest.approx(expected.scores, abs=1e-5)
+
+    calls = limit_memory(model, 1)
+    longer = EvoESAPConfig(**options, generations=3)
+    resumed = search_allocation(model, layers, order, space, longer, batches_of(4, 4), [], state, "key")
+    assert calls and set(calls) == {1}
+    assert resumed.history[: len(found.history)] == found.history

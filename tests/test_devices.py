@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -15,6 +17,7 @@ from optimum_evoesap.virtual_slice import VirtualSlice
 from .model_matrix import ROWS, VOCABULARY, layers_of, make_model, random_kept
 
 
+TWO_GPUS = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
 OPTIONS = {
     "sparsity": 0.5,
     "population_size": 8,
@@ -64,16 +67,34 @@ def test_the_whole_way_on_a_gpu(model_type, tmp_path):
     assert placed.model.device.type == "cuda"
 
 
-@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
-@pytest.mark.parametrize("model_type", ["olmoe", "deepseek_v3", "listed_moe"])
-def test_a_model_spread_over_two_gpus(model_type, tmp_path):
+def over_two_gpus(model_type):
+    """A device map: the first decoder layer on the first GPU, the others on the second."""
     places = {"model.embed_tokens": 0, "model.norm": 1, "lm_head": 1, "model.rotary_emb": 0}
     model = make_model(model_type)
     layers = {f"model.layers.{i}": min(i, 1) for i in range(len(model.model.layers))}
     names = {name for name, _ in model.named_modules()}
-    device_map = {name: place for name, place in (places | layers).items() if name in names}
-    placed = whole_way(model_type, tmp_path, device_map=device_map)
+    return {name: place for name, place in (places | layers).items() if name in names}
+
+
+@TWO_GPUS
+@pytest.mark.parametrize("model_type", ["olmoe", "deepseek_v3", "listed_moe"])
+def test_a_model_spread_over_two_gpus(model_type, tmp_path):
+    placed = whole_way(model_type, tmp_path, device_map=over_two_gpus(model_type))
     assert len({parameter.device for parameter in placed.model.parameters()}) == 2
+
+
+@TWO_GPUS
+@pytest.mark.parametrize("model_type", ["olmoe", "deepseek_v3", "gpt_oss"])
+def test_two_gpus_give_what_one_gives(model_type, tmp_path):
+    """In half precision, where the kernels run."""
+    make_model(model_type).cpu().save_pretrained(tmp_path / "model")
+    load = partial(ROWS[model_type].load_class().from_pretrained, tmp_path / "model", dtype=torch.bfloat16)
+    one = prune(load(device_map="cuda:0"), tmp_path / "one")
+    two = prune(load(device_map=over_two_gpus(model_type)), tmp_path / "two")
+    assert {parameter.device.index for parameter in two.model.parameters()} == {0, 1}
+    assert two.result.kept_experts == one.result.kept_experts and two.scores == one.scores
+    for layer, sums in one.statistics.layers.items():
+        assert torch.equal(sums.weight_sum, two.statistics.layers[layer].weight_sum)
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 1, reason="needs a GPU")

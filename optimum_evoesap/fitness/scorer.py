@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 from transformers import PreTrainedModel
 
-from ..batching import in_smaller_batches
+from ..batching import in_smaller_batches, windows_at_once
 from .output_head import final_hidden_states, find_output_head
 from .registry import FITNESSES, HIDDEN_FORMS, ScoredBlock, ScoredHidden
 from .teacher import TeacherBatch, keep_hidden
@@ -71,6 +71,11 @@ class FitnessScorer:
                 "float32 in place of float16), or choose another fitness."
             )
         return score
+
+    @property
+    def batch_size(self) -> int:
+        """Windows in one forward pass."""
+        return windows_at_once(self._batches)
 
     def use_smaller_batches(self, error: torch.OutOfMemoryError) -> None:
         """Take fewer windows at once from now on; the model must be the unpruned one again, since it teaches anew.
