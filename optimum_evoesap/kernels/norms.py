@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -21,19 +21,25 @@ _HALF = (torch.bfloat16, torch.float16)
 @contextmanager
 def fused_norms(model: nn.Module) -> Iterator[None]:
     """A context in which the RMS norms of a model in half precision on a GPU run as torch's; other norms stay."""
-    replaced = []
-    try:
+    with ExitStack() as undo:
         for module in model.modules():
             weight = getattr(module, "weight", None)
-            # A forward of its own is a hook of accelerate's, which must stay.
             if isinstance(weight, torch.Tensor) and weight.is_cuda and weight.dtype in _HALF:
-                if "forward" not in vars(module) and (norm := find_rms_norm(module)) is not None:
-                    vars(module)["forward"] = norm
-                    replaced.append(module)
+                replace_rms_norm(module, undo)
         yield
-    finally:
-        for module in replaced:
-            del vars(module)["forward"]
+
+
+def replace_rms_norm(module: nn.Module, undo: ExitStack) -> None:
+    """Run `module` by torch's function where it is an RMS norm, until `undo` closes."""
+    # Where a model is spread over devices, a hook of accelerate's is the forward, and it calls this one.
+    name = "_old_forward" if hasattr(module, "_hf_hook") else "forward"
+    before = vars(module).get(name)
+    if name == "forward" and before is not None:
+        return  # somebody else's
+    norm = find_rms_norm(module)
+    if norm is not None:
+        vars(module)[name] = norm
+        undo.callback(delattr, module, name) if before is None else undo.callback(setattr, module, name, before)
 
 
 @torch.no_grad()

@@ -5,18 +5,22 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from contextlib import ExitStack
+from functools import partial
 
 import pytest
 import torch
+from accelerate.hooks import ModelHook, add_hook_to_module
 from torch import nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.models.olmoe.modeling_olmoe import OlmoeRMSNorm
 
 from optimum_evoesap import EvoESAPConfig, MoEPruner
 from optimum_evoesap.fitness.scorer import FitnessScorer
 from optimum_evoesap.kernels import experts, packed_attention
 from optimum_evoesap.kernels.experts import runs_fused
 from optimum_evoesap.kernels.fast_forward import fast_forward
-from optimum_evoesap.kernels.norms import find_rms_norm
+from optimum_evoesap.kernels.norms import find_rms_norm, replace_rms_norm
 from optimum_evoesap.kernels.packed_attention import find_documents
 from optimum_evoesap.kernels.rotary import is_common_form, rotate
 from optimum_evoesap.observer import observe_experts
@@ -87,6 +91,31 @@ class OtherEpsilonRMSNorm(ScaledRMSNorm):
 )
 def test_other_norms_stay(norm):
     assert find_rms_norm(norm) is None
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+def test_a_norm_is_replaced_and_comes_back(hooked):
+    """Also under a hook of accelerate's, as in a model over several devices, which has to stay."""
+    norm, calls = OlmoeRMSNorm(8, eps=1e-5), []
+
+    class Hook(ModelHook):
+        def pre_forward(self, module, *args, **kwargs):
+            calls.append(module)
+            return args, kwargs
+
+    if hooked:
+        add_hook_to_module(norm, Hook())
+    hidden, before = torch.randn(3, 8), dict(vars(norm))
+    expected = norm(hidden)
+    with ExitStack() as undo:
+        replace_rms_norm(norm, undo)
+        assert vars(norm).keys() - {"forward"} == before.keys() - {"forward"}
+        slot = "_old_forward" if hooked else "forward"
+        assert isinstance(vars(norm)[slot], partial)
+        calls.clear()
+        torch.testing.assert_close(norm(hidden), expected)
+        assert len(calls) == hooked
+    assert vars(norm) == before
 
 
 @pytest.mark.parametrize(
