@@ -10,6 +10,7 @@ from unittest.mock import patch
 import torch
 
 from optimum_evoesap.kernels import esap_rows, linear_esap, linear_esap_rows
+from optimum_evoesap.kernels.implementation import runs_products
 from optimum_evoesap.kernels.linear_esap import default_chunk_size
 
 from .timing import measure, report
@@ -39,17 +40,18 @@ def functions(rows: int, vocabulary: int, hidden_size: int, chunk_sizes: list[in
             compiled(teacher[part] @ weight.T, student[part] @ weight.T, known[part], impl="torch")
 
     def unfused() -> torch.Tensor:
-        with patch.object(linear_esap, "_can_fuse", lambda *matrices: False):
+        with patch.object(linear_esap, "runs_products", lambda *operands: False):
             return score()
 
-    default = default_chunk_size(vocabulary, teacher.dtype, "fused")
+    form = "fused" if runs_products(teacher, student, weight) else "triton"
+    default = default_chunk_size(vocabulary, teacher.dtype, form)
     found: dict[str, Callable[[], object]] = {
         "two products, whole": lambda: products(rows),
         f"two products, chunks of {default}": lambda: products(default),
-        f"triton, chunks of {default} (default)": score,
+        f"{form}, chunks of {default} (default)": score,
     }
     for size in chunk_sizes:
-        found[f"triton, chunks of {size}"] = lambda size=size: score(size)
+        found[f"{form}, chunks of {size}"] = lambda size=size: score(size)
     found["triton, products into memory"] = unfused
     found["triton, teacher's log-sum-exp unknown"] = lambda: linear_esap_rows(teacher, student, weight, impl="triton")
     found["torch, in chunks"] = lambda: score(impl="torch")

@@ -27,8 +27,8 @@ def batch_size_for(config: EvoESAPConfig, device: torch.device) -> int:
     return max(1, _TOKENS_ON_GPU // config.sequence_length) if device.type == "cuda" else _WINDOWS_ON_CPU
 
 
-def in_smaller_batches(batches: Sequence[Batch], error: torch.OutOfMemoryError) -> list[Batch]:
-    """The same windows in the same order, half as many at once, after the device has run out of memory.
+def smaller_batch_size(batches: Sequence[Batch], error: torch.OutOfMemoryError) -> int:
+    """Half of the windows at once, after the device has run out of memory.
 
     Args:
         batches: Model inputs; a window with images and the like is a batch of its own already.
@@ -42,12 +42,13 @@ def in_smaller_batches(batches: Sequence[Batch], error: torch.OutOfMemoryError) 
         raise error
     half = (largest + 1) // 2
     logger.warning(
-        "%d windows at once do not fit into the memory of the device; going on with %d (batch_size=%d begins so).",
+        "%d windows at once do not fit into the memory of the device; going on with %d (a new run with batch_size=%d "
+        "begins so).",
         largest,
         half,
         half,
     )
-    return in_batches_of(batches, half)
+    return half
 
 
 def in_batches_of(batches: Sequence[Batch], size: int) -> list[Batch]:

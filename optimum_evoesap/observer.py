@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from .adapters import MoEBlock, MoELayer, Routes
 from .adapters.block import Record
-from .batching import in_smaller_batches
+from .batching import in_batches_of, smaller_batch_size
 from .fitness.output_head import final_hidden_states
 from .statistics import ExpertStatistics, LayerStatistics
 
@@ -149,7 +149,7 @@ def observe_experts(
                 with observer.batch(inputs["input_ids"], inputs.get("attention_mask")):
                     final_hidden_states(model, inputs)
             except torch.OutOfMemoryError as error:
-                left = in_smaller_batches(left, error)
+                left = in_batches_of(left, smaller_batch_size(left, error))
                 continue
             bar.update(len(inputs["input_ids"]))
             left.pop(0)

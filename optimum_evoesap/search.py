@@ -14,7 +14,6 @@ from transformers import PreTrainedModel
 
 from .adapters import MoELayer
 from .allocation import Allocation, AllocationSpace
-from .batching import in_batches_of
 from .configuration import EvoESAPConfig
 from .criteria import PruningOrder
 from .evolution import evolve
@@ -75,9 +74,8 @@ def search_allocation(
             scorer.use_smaller_batches(failure)
 
     saved = state.load_scores(key) if state else None
-    scorer = FitnessScorer(
-        model, in_batches_of(search, saved.batch_size) if saved else search, config.fitness, config.seed
-    )
+    batch_size = saved.batch_size if saved else None
+    scorer = FitnessScorer(model, search, config.fitness, config.seed, batch_size)
     found = evolve(
         partial(score, scorer),
         space,

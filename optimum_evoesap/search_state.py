@@ -87,6 +87,9 @@ class SearchState:
         if not self._known("search", key):
             return None
         saved = self._read("search")
+        if "batch_size" not in saved:
+            logger.warning("%s holds the search of an older release; starting it anew.", self._folder)
+            return None
         scores = {tuple(allocation): score for allocation, score in saved["scores"]}
         logger.info("Going on with %d scored candidates of an earlier run in %s.", len(scores), self._folder)
         return SavedScores(scores, saved["batch_size"])

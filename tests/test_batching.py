@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from optimum_evoesap import EvoESAPConfig
-from optimum_evoesap.batching import batch_size_for, in_smaller_batches
+from optimum_evoesap.batching import batch_size_for, in_batches_of, smaller_batch_size
 from optimum_evoesap.fitness.scorer import FitnessScorer
 from optimum_evoesap.observer import observe_experts
 from optimum_evoesap.search import search_allocation
@@ -50,23 +50,23 @@ def test_what_suits_the_device():
 
 def test_halves_keep_windows_and_their_order(caplog):
     batches = batches_of(7, 5)
-    smaller = in_smaller_batches(batches, ERROR)
+    smaller = in_batches_of(batches, smaller_batch_size(batches, ERROR))
     assert [len(batch["input_ids"]) for batch in smaller] == [3, 2, 2]
     for name in ("input_ids", "labels"):
         assert torch.equal(torch.cat([b[name] for b in smaller]), torch.cat([b[name] for b in batches]))
-    assert "going on with 3 (batch_size=3 begins so)" in caplog.text
+    assert "going on with 3 (a new run with batch_size=3 begins so)" in caplog.text
 
 
 def test_a_tensor_for_all_windows_alike_goes_to_each_half():
     batches = [{"input_ids": random_tokens(4, 8), "position_ids": torch.arange(8)[None]}]
-    halves = in_smaller_batches(batches, ERROR)
+    halves = in_batches_of(batches, smaller_batch_size(batches, ERROR))
     assert [tuple(half["input_ids"].shape) for half in halves] == [(2, 8), (2, 8)]
     assert all(torch.equal(half["position_ids"], torch.arange(8)[None]) for half in halves)
 
 
 def test_a_window_that_does_not_fit_is_the_end():
     with pytest.raises(torch.OutOfMemoryError):
-        in_smaller_batches(batches_of(3, 1), ERROR)
+        smaller_batch_size(batches_of(3, 1), ERROR)
 
 
 def test_statistics_do_not_change_when_memory_is_short():
@@ -154,3 +154,14 @@ def test_the_search_goes_on_when_a_candidate_does_not_fit(tmp_path):
     resumed = search_allocation(model, layers, order, space, longer, batches_of(4, 4), [], state, "key")
     assert calls and set(calls) == {1}
     assert resumed.history[: len(found.history)] == found.history
+
+
+def test_a_run_that_goes_on_cuts_its_batches_as_before():
+    """Halving twice is not cutting once: 6 windows are [2, 1, 2, 1] by halves of halves."""
+    model = make_model("olmoe")
+    calls = limit_memory(model, 2)
+    scorer = FitnessScorer(model, batches_of(6, 6))
+    assert scorer.batch_size == 2 and calls[-3:] == [2, 2, 2]
+    calls.clear()
+    later = FitnessScorer(model, batches_of(6, 6), batch_size=scorer.batch_size)
+    assert calls[-3:] == [2, 2, 2] and max(calls) == 2 and later.score() == scorer.score()

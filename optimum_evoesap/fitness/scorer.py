@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 from transformers import PreTrainedModel
 
-from ..batching import in_smaller_batches, windows_at_once
+from ..batching import in_batches_of, smaller_batch_size, windows_at_once
 from .output_head import final_hidden_states, find_output_head
 from .registry import FITNESSES, HIDDEN_FORMS, ScoredBlock, ScoredHidden
 from .teacher import TeacherBatch, keep_hidden
@@ -31,19 +31,26 @@ class FitnessScorer:
             not fit into the memory of a GPU, fewer windows at once are taken.
         fitness: A name in `FITNESSES`.
         seed: Seed of the draws that sampling fitness functions use.
+        batch_size: Windows at once to begin with, where it is known that there is no memory for more.
 
     Raises:
         ValueError: The model's logits are not finite, or no token is scored.
     """
 
     def __init__(
-        self, model: PreTrainedModel, batches: list[dict[str, torch.Tensor]], fitness: str = "esap", seed: int = 42
+        self,
+        model: PreTrainedModel,
+        batches: list[dict[str, torch.Tensor]],
+        fitness: str = "esap",
+        seed: int = 42,
+        batch_size: int | None = None,
     ):
         self._model = model
         self._name = fitness
         self._seed = seed
         self._head = find_output_head(model, batches[0])
-        self._batches = batches
+        self._given = batches
+        self._batches = batches if batch_size is None else in_batches_of(batches, batch_size)
         self._teacher: list[TeacherBatch] = []
         self._teach_all()
         self.num_positions = sum(batch.targets.numel() for batch in self._teacher)
@@ -83,8 +90,7 @@ class FitnessScorer:
         Args:
             error: Raised again where a batch is a single window already.
         """
-        self._teacher = []
-        self._batches = in_smaller_batches(self._batches, error)
+        self._halve(error)
         self._teach_all()
 
     def _teach_all(self) -> None:
@@ -95,8 +101,12 @@ class FitnessScorer:
                 for batch in self._batches:
                     self._teacher.append(self._teach(batch, generator))
             except torch.OutOfMemoryError as error:
-                self._teacher = []
-                self._batches = in_smaller_batches(self._batches, error)
+                self._halve(error)
+
+    def _halve(self, error: torch.OutOfMemoryError) -> None:
+        self._teacher = []
+        # Cut from those given, so that a size alone tells the batches, also to a run that goes on.
+        self._batches = in_batches_of(self._given, smaller_batch_size(self._batches, error))
 
     def _values(self, batch: TeacherBatch, teacher: torch.Tensor, student: torch.Tensor) -> Iterator[torch.Tensor]:
         """The fitness of each position of a batch, some positions at a time."""

@@ -21,6 +21,16 @@ def is_triton_available() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
+def runs_products(*operands: torch.Tensor) -> bool:
+    """Whether the matrix products in Triton take these operands: on Hopper, in half precision."""
+    # The descriptors that they read through came with Triton 3.4.
+    if not is_triton_available() or importlib.util.find_spec("triton.tools.tensor_descriptor") is None:
+        return False
+    from . import hopper
+
+    return hopper.runs_products(*operands)
+
+
 def choose_implementation(impl: str, *tensors: torch.Tensor | None) -> str:
     """`"torch"` or `"triton"` for `impl` and the tensors that go in.
 
@@ -51,6 +61,8 @@ def _obstacle(tensors: list[torch.Tensor]) -> str | None:
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         return "the kernels compute no gradients; call them under torch.no_grad()"
     for tensor in tensors:
+        if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
+            return f"a kernel cannot read a {type(tensor).__name__}"
         if tensor.is_floating_point() and tensor.dtype not in _DTYPES:
             return f"there is no kernel for {tensor.dtype}"
         if tensor.device != tensors[0].device:

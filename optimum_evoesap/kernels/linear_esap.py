@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
 from .esap import esap_rows
-from .implementation import Implementation, choose_implementation
+from .implementation import Implementation, choose_implementation, runs_products
 
 
 # Logits of a chunk that are in memory. Larger chunks read the weight less often; see benchmarks/NOTES.md.
@@ -21,6 +21,16 @@ _TORCH_CHUNK_BYTES = 768 * 10**6
 _TILE = 128
 # More hidden states than these do not stay in the cache while the columns of the weight pass.
 _LARGEST_FUSED_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class OutputWeights:
+    """What turns hidden states into logits; the attributes are as in [`linear_esap_rows`]."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+    logit_scale: float
+    soft_cap: float | None
 
 
 def linear_esap_rows(
@@ -56,101 +66,15 @@ def linear_esap_rows(
     Raises:
         ValueError: The shapes differ, or `impl` is unknown or cannot do this.
     """
-    if teacher_hidden.shape != student_hidden.shape or teacher_hidden.dim() != 2:
-        raise ValueError(
-            f"teacher_hidden {tuple(teacher_hidden.shape)} and student_hidden {tuple(student_hidden.shape)} must have "
-            "the same shape (positions, hidden size)."
-        )
-    positions, known = teacher_hidden.shape[0], teacher_log_sum_exp
-    form: str = choose_implementation(impl, teacher_hidden, student_hidden, weight, bias, known)
+    output, known = OutputWeights(weight, bias, logit_scale, soft_cap), teacher_log_sum_exp
+    _check_shapes(teacher_hidden, student_hidden, output, known)
+    form = _choose_form(impl, teacher_hidden, student_hidden, output, known)
+    positions = teacher_hidden.shape[0]
     if positions == 0:
         return teacher_hidden.new_zeros(0, dtype=torch.float32)
-    if form == "triton" and known is not None and _can_fuse(teacher_hidden, student_hidden, weight):
-        form = "fused"
     size = chunk_size or default_chunk_size(weight.shape[0], teacher_hidden.dtype, form)
     parts = [slice(start, min(start + size, positions)) for start in range(0, positions, size)]
-    return _FORMS[form](teacher_hidden, student_hidden, weight, bias, known, logit_scale, soft_cap, parts)
-
-
-def _torch_rows(
-    teacher_hidden: torch.Tensor,
-    student_hidden: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    known: torch.Tensor | None,
-    logit_scale: float,
-    soft_cap: float | None,
-    parts: list[slice],
-) -> torch.Tensor:
-    rows = []
-    for part in parts:
-        teacher, student = (
-            torch.nn.functional.linear(hidden[part], weight, bias) for hidden in (teacher_hidden, student_hidden)
-        )
-        part_known = None if known is None else known[part]
-        rows.append(esap_rows(teacher, student, part_known, logit_scale=logit_scale, soft_cap=soft_cap, impl="torch"))
-    return torch.cat(rows)
-
-
-@torch.no_grad()
-def _triton_rows(
-    teacher_hidden: torch.Tensor,
-    student_hidden: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    known: torch.Tensor | None,
-    logit_scale: float,
-    soft_cap: float | None,
-    parts: list[slice],
-) -> torch.Tensor:
-    """Both products into memory, then one kernel that reads them once."""
-    from .overlap_rows import OverlapRows
-
-    vocabulary, size = weight.shape[0], parts[0].stop
-    # Rows of logits start at whole 32 bytes, whatever the vocabulary.
-    logits = teacher_hidden.new_empty(2 * size, -(-vocabulary // 16) * 16)[:, :vocabulary]
-    rows = OverlapRows(teacher_hidden.shape[0], logits, known is not None, num_chunks=len(parts))
-    for part in parts:
-        count = part.stop - part.start
-        teacher, student = logits[:count], logits[count : 2 * count]
-        # Teacher and student in one product: the weight is read once for both.
-        both = torch.cat((teacher_hidden[part], student_hidden[part]))
-        if bias is None:
-            torch.mm(both, weight.T, out=logits[: 2 * count])
-        else:
-            torch.addmm(bias, both, weight.T, out=logits[: 2 * count])
-        rows.add(part.start, teacher, student, None if known is None else known[part], None, logit_scale, soft_cap)
-    return rows.result()
-
-
-@torch.no_grad()
-def _fused_rows(
-    teacher_hidden: torch.Tensor,
-    student_hidden: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    known: torch.Tensor,
-    logit_scale: float,
-    soft_cap: float | None,
-    parts: list[slice],
-) -> torch.Tensor:
-    """The overlap inside the products; only the student's logits come into memory."""
-    from .linear_esap_launch import FusedProducts
-
-    products = FusedProducts(weight, bias, logit_scale, soft_cap, chunk_size=parts[0].stop)
-    return torch.cat([products.overlap(teacher_hidden[part], student_hidden[part], known[part]) for part in parts])
-
-
-_FORMS: dict[str, Callable[..., torch.Tensor]] = {"torch": _torch_rows, "triton": _triton_rows, "fused": _fused_rows}
-
-
-def _can_fuse(*matrices: torch.Tensor) -> bool:
-    # Triton 3.4 has brought it.
-    if importlib.util.find_spec("triton.tools.tensor_descriptor") is None:
-        return False
-    from .linear_esap_launch import can_fuse_products
-
-    return can_fuse_products(*matrices)
+    return _FORMS[form](teacher_hidden, student_hidden, output, known, parts)
 
 
 def default_chunk_size(vocabulary: int, dtype: torch.dtype, form: str) -> int:
@@ -160,3 +84,98 @@ def default_chunk_size(vocabulary: int, dtype: torch.dtype, form: str) -> int:
     tensors, largest = (1, _LARGEST_FUSED_CHUNK) if form == "fused" else (2, None)
     size = max(1, _CHUNK_BYTES // (tensors * dtype.itemsize * vocabulary))
     return min(size // _TILE * _TILE or size, largest or size)
+
+
+def _choose_form(
+    impl: str, teacher: torch.Tensor, student: torch.Tensor, output: OutputWeights, known: torch.Tensor | None
+) -> str:
+    form = choose_implementation(impl, teacher, student, output.weight, output.bias, known)
+    is_bias_alike = output.bias is None or output.bias.dtype == output.weight.dtype
+    if form == "triton" and known is not None and is_bias_alike and runs_products(teacher, student, output.weight):
+        return "fused"
+    return form
+
+
+def _check_shapes(
+    teacher: torch.Tensor, student: torch.Tensor, output: OutputWeights, known: torch.Tensor | None
+) -> None:
+    if teacher.shape != student.shape or teacher.dim() != 2:
+        raise ValueError(
+            f"teacher_hidden {tuple(teacher.shape)} and student_hidden {tuple(student.shape)} must have the same "
+            "shape (positions, hidden size)."
+        )
+    positions, hidden_size = teacher.shape
+    vocabulary = len(output.weight)
+    for name, tensor, words, shape in (
+        ("weight", output.weight, "(vocabulary, hidden size)", (vocabulary, hidden_size)),
+        ("bias", output.bias, "(vocabulary,)", (vocabulary,)),
+        ("teacher_log_sum_exp", known, "(positions,)", (positions,)),
+    ):
+        if tensor is not None and tensor.shape != shape:
+            raise ValueError(f"{name} {tuple(tensor.shape)} must have the shape {words}, here {shape}.")
+
+
+def _torch_rows(
+    teacher_hidden: torch.Tensor,
+    student_hidden: torch.Tensor,
+    output: OutputWeights,
+    known: torch.Tensor | None,
+    parts: list[slice],
+) -> torch.Tensor:
+    rows = []
+    for part in parts:
+        teacher, student = (
+            torch.nn.functional.linear(hidden[part], output.weight, output.bias)
+            for hidden in (teacher_hidden, student_hidden)
+        )
+        part_known = None if known is None else known[part]
+        scale, soft_cap = output.logit_scale, output.soft_cap
+        rows.append(esap_rows(teacher, student, part_known, logit_scale=scale, soft_cap=soft_cap, impl="torch"))
+    return torch.cat(rows)
+
+
+@torch.no_grad()
+def _triton_rows(
+    teacher_hidden: torch.Tensor,
+    student_hidden: torch.Tensor,
+    output: OutputWeights,
+    known: torch.Tensor | None,
+    parts: list[slice],
+) -> torch.Tensor:
+    """Both products into memory, then one kernel that reads them once."""
+    from .overlap_rows import OverlapRows
+
+    vocabulary, size = output.weight.shape[0], parts[0].stop
+    # Rows of logits start at whole 32 bytes, whatever the vocabulary.
+    logits = teacher_hidden.new_empty(2 * size, -(-vocabulary // 16) * 16)[:, :vocabulary]
+    rows = OverlapRows(teacher_hidden.shape[0], logits, known is not None, num_chunks=len(parts))
+    for part in parts:
+        count = part.stop - part.start
+        teacher, student = logits[:count], logits[count : 2 * count]
+        # Teacher and student in one product: the weight is read once for both.
+        both = torch.cat((teacher_hidden[part], student_hidden[part]))
+        if output.bias is None:
+            torch.mm(both, output.weight.T, out=logits[: 2 * count])
+        else:
+            torch.addmm(output.bias, both, output.weight.T, out=logits[: 2 * count])
+        part_known = None if known is None else known[part]
+        rows.add(part.start, teacher, student, part_known, None, output.logit_scale, output.soft_cap)
+    return rows.result()
+
+
+@torch.no_grad()
+def _fused_rows(
+    teacher_hidden: torch.Tensor,
+    student_hidden: torch.Tensor,
+    output: OutputWeights,
+    known: torch.Tensor,
+    parts: list[slice],
+) -> torch.Tensor:
+    """The overlap inside the products; only the student's logits come into memory."""
+    from .linear_esap_launch import FusedProducts
+
+    products = FusedProducts(output, chunk_size=parts[0].stop)
+    return torch.cat([products.overlap(teacher_hidden[part], student_hidden[part], known[part]) for part in parts])
+
+
+_FORMS: dict[str, Callable[..., torch.Tensor]] = {"torch": _torch_rows, "triton": _triton_rows, "fused": _fused_rows}

@@ -35,7 +35,7 @@ def replace_rms_norm(module: nn.Module, undo: ExitStack) -> None:
     name = "_old_forward" if hasattr(module, "_hf_hook") else "forward"
     before = vars(module).get(name)
     if name == "forward" and before is not None:
-        return  # somebody else's
+        return  # a patch of somebody who counts on it
     norm = find_rms_norm(module)
     if norm is not None:
         vars(module)[name] = norm
@@ -56,13 +56,16 @@ def find_rms_norm(module: Any) -> Callable[[torch.Tensor], torch.Tensor] | None:
     epsilon = next((getattr(module, name) for name in _EPSILON_NAMES if hasattr(module, name)), None)
     if names != ["weight"] or module.weight.dim() != 1 or not isinstance(epsilon, float):
         return None
-    trial: Any = copy.deepcopy(module).float()
+    # A hook of accelerate's stays one: it may hold far more than this module, and the trial goes around it.
+    hook = getattr(module, "_hf_hook", None)
+    trial: Any = copy.deepcopy(module, {id(hook): hook}).float()
+    run = trial.forward if hook is None else trial._old_forward
     generator = torch.Generator(trial.weight.device).manual_seed(0)
     draw = partial(torch.randn, generator=generator, device=trial.weight.device)
     trial.weight.copy_(draw(len(trial.weight)))
     sizes = torch.tensor([epsilon**0.5, 0.1, 1.0, 10.0], device=trial.weight.device)
     probe = sizes[:, None] * draw(len(sizes), len(trial.weight)) ** 3
-    expected = trial(probe)
+    expected = run(probe)
     for offset in (0, 1):  # Gemma's norms keep the difference from one
         if torch.allclose(_rms_norm(probe, trial, offset, epsilon), expected, rtol=1e-3, atol=1e-5):
             return partial(_rms_norm, module=module, offset=offset, epsilon=epsilon)

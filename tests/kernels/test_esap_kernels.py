@@ -10,6 +10,7 @@ import torch
 
 from optimum_evoesap.fitness.esap import esap, linear_esap
 from optimum_evoesap.kernels import esap_rows, linear_esap_rows
+from optimum_evoesap.kernels.linear_esap import default_chunk_size
 
 
 pytest.importorskip("triton")
@@ -195,33 +196,120 @@ def test_linear_rows_are_rows_of_the_logits(dtype, chunk_size, with_bias):
         assert mean.item() == pytest.approx(expected.mean().item(), abs=tolerance)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16] if DEVICE == "cuda" else [torch.float16])
-@pytest.mark.parametrize(
-    "rows,vocabulary,hidden_size", [(1, 40, 16), (130, 300, 136), (140, 384, 64), (257, 513, 200)]
-)
-@pytest.mark.parametrize("form", ["plain", "bias", "soft cap", "scale"])
-def test_fused_products(dtype, rows, vocabulary, hidden_size, form):
-    """The overlap made inside the products; tiles that hang over each edge, and several chunks."""
-    generator = torch.Generator(DEVICE).manual_seed(2)
+FUSED_DTYPES = [torch.float16, torch.bfloat16] if DEVICE == "cuda" else [torch.float16]
+FUSED_SIZES = [(1, 40, 16), (130, 300, 136), (140, 384, 64), (257, 513, 72)]
+# More tiles than programs, so that a program does one after the other.
+FUSED_SIZES += [(1000, 50257, 2048), (300, 151936, 2048)] if DEVICE == "cuda" else []
+
+
+@pytest.fixture
+def fused_calls(monkeypatch):
+    """The positions of each chunk that was scored inside the products; where the device cannot, the test ends."""
+    if not IS_HOPPER:
+        pytest.skip("needs Hopper")
+    calls, overlap = [], linear_esap_launch.FusedProducts.overlap
+    monkeypatch.setattr(
+        linear_esap_launch.FusedProducts,
+        "overlap",
+        lambda self, teacher, *others: calls.append(len(teacher)) or overlap(self, teacher, *others),
+    )
+    return calls
+
+
+def make_hidden(rows, vocabulary, hidden_size, dtype, seed=2):
+    """Hidden states of a teacher and a student near it, and a weight that makes logits of some size."""
+    generator = torch.Generator(DEVICE).manual_seed(seed)
     make = lambda *shape: torch.randn(*shape, generator=generator, device=DEVICE)  # noqa: E731
-    teacher, weight = make(rows, hidden_size), (make(vocabulary, hidden_size) / hidden_size**0.5).to(dtype)
-    student, teacher = (teacher + 0.3 * make(rows, hidden_size)).to(dtype), teacher.to(dtype)
-    weight = weight * 3
-    bias = make(vocabulary).to(dtype) if form == "bias" else None
+    teacher, weight = make(rows, hidden_size), 3 * make(vocabulary, hidden_size) / hidden_size**0.5
+    return teacher.to(dtype), (teacher + 0.3 * make(rows, hidden_size)).to(dtype), weight.to(dtype)
+
+
+def assert_about(found, expected, dtype):
+    """A product in another order may round to another number of the half precision."""
+    assert_rows(found, expected, 5e-3 if dtype == torch.bfloat16 else 1e-3)
+    assert (found - expected).mean().abs().item() < 2e-4
+
+
+@pytest.mark.parametrize("dtype", FUSED_DTYPES)
+@pytest.mark.parametrize("rows,vocabulary,hidden_size", FUSED_SIZES)
+@pytest.mark.parametrize("form", ["plain", "bias", "soft cap", "scale"])
+def test_fused_products(dtype, rows, vocabulary, hidden_size, form, fused_calls):
+    """The overlap made inside the products; tiles that hang over each edge, and several chunks."""
+    teacher, student, weight = make_hidden(rows, vocabulary, hidden_size, dtype)
+    bias = torch.randn(2 * vocabulary, device=DEVICE).to(dtype)[::2] if form == "bias" else None
     options = {"soft cap": {"soft_cap": 2.0}, "scale": {"logit_scale": 0.3}}.get(form, {})
     logits = [torch.nn.functional.linear(hidden, weight, bias).double() for hidden in (teacher, student)]
     logits = [each * options.get("logit_scale", 1.0) for each in logits]
     if form == "soft cap":
         logits = [2.0 * torch.tanh(each / 2.0) for each in logits]
     expected, known = exact(*logits), logits[0].logsumexp(-1).float()
-    assert linear_esap_launch.can_fuse_products(teacher, student, weight) or not IS_HOPPER
+    options |= {"teacher_log_sum_exp": known, "impl": "triton"}
     for chunk_size in (None, 128, 100):
-        found = linear_esap_rows(
-            teacher, student, weight, bias, known, chunk_size=chunk_size, impl="triton", **options
+        assert_about(
+            linear_esap_rows(teacher, student, weight, bias, chunk_size=chunk_size, **options), expected, dtype
         )
-        # A product in another order may round to another number of the half precision.
-        assert_rows(found, expected, 5e-3 if dtype == torch.bfloat16 else 1e-3)
-        assert (found - expected).mean().abs().item() < 2e-4
+        assert sum(fused_calls) == rows and max(fused_calls) <= (chunk_size or rows)
+        fused_calls.clear()
+
+
+@pytest.mark.parametrize("dtype", FUSED_DTYPES)
+def test_equal_models_score_one_inside_the_products(dtype, fused_calls):
+    hidden, _, weight = make_hidden(140, 5000 if DEVICE == "cpu" else 50304, 64, dtype)
+    known = (hidden @ weight.T).double().logsumexp(-1).float()
+    rows = linear_esap_rows(hidden, hidden, weight, None, known, impl="triton")
+    # The log-sum-exp is that of logits by another product, a few of which round in another way.
+    assert fused_calls and (rows - 1).abs().max().item() < 1e-3 and abs(rows.mean().item() - 1) < 1e-5
+
+
+def test_fused_products_with_logits_that_are_not_finite(fused_calls):
+    teacher, student, weight = make_hidden(4, 700, 64, FUSED_DTYPES[0])
+    bias = torch.zeros(700, dtype=weight.dtype, device=DEVICE)
+    bias[:300], bias[-200:] = -torch.inf, -torch.inf  # whole parts of a row
+    logits = [(hidden @ weight.T).double() + bias.double() for hidden in (teacher, student)]
+    known, options = logits[0].logsumexp(-1).float(), {"impl": "triton"}
+    assert_about(linear_esap_rows(teacher, student, weight, bias, known, **options), exact(*logits), weight.dtype)
+    teacher[1], student[2] = torch.nan, torch.nan
+    found = linear_esap_rows(teacher, student, weight, bias, known, **options)
+    assert found.isnan().tolist() == [False, True, True, False] and fused_calls == [4, 4]
+
+
+def test_what_is_not_fused_comes_to_the_same(fused_calls):
+    """Rows that are no whole 16 bytes, a weight that is transposed, a bias of another dtype, one row for all."""
+    dtype = FUSED_DTYPES[0]
+    teacher, student, weight = make_hidden(9, 300, 100, dtype)
+    known, expected = (teacher @ weight.T).float().logsumexp(-1), exact(teacher @ weight.T, student @ weight.T)
+    assert_about(linear_esap_rows(teacher, student, weight, None, known, impl="triton"), expected, dtype)
+    teacher, student, weight = make_hidden(9, 304, 64, dtype)
+    known, expected = (teacher @ weight.T).float().logsumexp(-1), exact(teacher @ weight.T, student @ weight.T)
+    turned = weight.T.contiguous().T
+    assert_about(linear_esap_rows(teacher, student, turned, None, known, impl="triton"), expected, dtype)
+    one, known = teacher[:1].expand(9, -1), known[:1].expand(9)
+    expected = exact(one @ weight.T, student @ weight.T)
+    assert_about(linear_esap_rows(one, student, weight, None, known, impl="triton"), expected, dtype)
+    assert not fused_calls
+    padded = torch.cat((weight, torch.full_like(weight[:50], torch.nan)))[: len(weight)]
+    assert_about(linear_esap_rows(one.contiguous(), student, padded, None, known, impl="triton"), expected, dtype)
+    assert fused_calls == [9]
+
+
+def test_the_longest_chunks():
+    assert default_chunk_size(50304, torch.bfloat16, "fused") == 2304
+    assert default_chunk_size(151936, torch.bfloat16, "fused") == 768
+    assert default_chunk_size(1000, torch.bfloat16, "fused") == 4096
+    assert default_chunk_size(1000, torch.bfloat16, "triton") == 58880
+    assert default_chunk_size(10**9, torch.float32, "torch") == 1
+
+
+@pytest.mark.parametrize("impl", ["triton", "torch"])
+def test_linear_refuses_other_shapes(impl):
+    teacher, student, weight = make_hidden(20, 30, 16, torch.float16)
+    known, bias = torch.zeros(20, device=DEVICE), torch.zeros(30, dtype=torch.float16, device=DEVICE)
+    with pytest.raises(ValueError, match=r"weight \(30, 8\) must have the shape .*\(30, 16\)"):
+        linear_esap_rows(teacher, student, weight[:, :8], impl=impl)
+    with pytest.raises(ValueError, match=r"bias \(1,\) must have the shape \(vocabulary,\), here \(30,\)"):
+        linear_esap_rows(teacher, student, weight, bias[:1], known, impl=impl)
+    with pytest.raises(ValueError, match=r"teacher_log_sum_exp \(10,\) must have the shape \(positions,\)"):
+        linear_esap_rows(teacher, student, weight, bias, known[:10], impl=impl)
 
 
 def test_linear_refuses_what_it_cannot_do():

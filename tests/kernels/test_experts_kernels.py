@@ -12,10 +12,11 @@ from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 from ..model_matrix import ROWS, layers_of, make_model
 
 
-pytest.importorskip("triton")
+pytest.importorskip("triton.tools.tensor_descriptor")
 
 from optimum_evoesap.kernels import experts_launch  # noqa: E402
 from optimum_evoesap.kernels.experts import fused_experts, norms_listener, runs_fused, supports  # noqa: E402
+from optimum_evoesap.kernels.grouped_product import grouped_product, row_tiles  # noqa: E402
 
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -25,12 +26,12 @@ MODEL_TYPES = ["olmoe", "gemma4_text", "gpt_oss", "nemotron_h", "muse_spark_text
 MODEL_TYPES = [model_type for model_type in MODEL_TYPES if model_type in ROWS]
 
 
-def experts_of(model_type: str) -> tuple[torch.nn.Module, int]:
-    """An experts module in bfloat16 with random weights and biases, and its hidden size."""
+def experts_of(model_type: str, dtype: torch.dtype = torch.bfloat16) -> tuple[torch.nn.Module, int]:
+    """An experts module in half precision with random weights and biases, and its hidden size."""
     model = make_model(model_type)
     (experts,) = layers_of(model)[0].blocks[0].experts
     first = experts.gate_up_proj if experts.has_gate else experts.up_proj
-    return copy.deepcopy(experts).to(DEVICE, torch.bfloat16), first.shape[1 if experts.is_transposed else 2]
+    return copy.deepcopy(experts).to(DEVICE, dtype), first.shape[1 if experts.is_transposed else 2]
 
 
 def routes(num_tokens: int, num_experts: int, top_k: int = 2, seed: int = 0):
@@ -56,21 +57,23 @@ def relative_error(found, expected):
     return ((found.double() - expected).norm() / expected.norm()).item()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
-def test_fused_experts_are_the_experts(model_type):
-    experts, hidden_size = experts_of(model_type)
-    hidden = torch.randn(11, hidden_size, generator=torch.Generator().manual_seed(1)).bfloat16().to(DEVICE)
+def test_fused_experts_are_the_experts(model_type, dtype):
+    """In Triton's interpreter our own products run in float16 alone, and those of torch in bfloat16."""
+    experts, hidden_size = experts_of(model_type, dtype)
+    hidden = torch.randn(11, hidden_size, generator=torch.Generator().manual_seed(1)).to(DEVICE, dtype)
     indices, weights = routes(11, experts.num_experts)
     indices[3, 1] = experts.num_experts  # stands for no expert, whatever its weight
     outputs = expected_outputs(experts, hidden.double(), indices)
     found, norms = fused_experts(experts, hidden, indices, weights, with_norms=True)
     standard = (outputs * weights.double()[..., None]).sum(1)
-    assert found.dtype == torch.bfloat16 and relative_error(found, standard) < 1e-2
+    assert found.dtype == dtype and relative_error(found, standard) < 1e-2
     torch.testing.assert_close(norms.double(), outputs.norm(dim=-1), rtol=2e-2, atol=1e-6)
     assert norms[3, 1] == 0
     in_float, _ = fused_experts(experts, hidden.float(), indices, weights)
     assert in_float.dtype == torch.float32 and relative_error(in_float, standard) < 1e-2
-    assert not torch.equal(in_float, found.float())  # the sum is not rounded to bfloat16
+    assert not torch.equal(in_float, found.float())  # the sum is not rounded
     without, empty = fused_experts(experts, hidden, indices, weights)
     assert torch.equal(without, found) and empty.numel() == 0
 
@@ -95,6 +98,31 @@ def test_routes_are_grouped_by_expert_in_the_order_of_tokens(num_experts):
     assert order.tolist() == sorted(range(flat.numel()), key=lambda route: (flat[route].item(), route))
     assert torch.equal(order[places.long()], torch.arange(flat.numel(), device=DEVICE))
     assert offsets.tolist() == [int((flat <= expert).sum()) for expert in range(num_experts)]
+
+
+@pytest.mark.parametrize("has_silu_gate", [True, False])
+@pytest.mark.parametrize("num_tokens,inputs,outputs", [(1, 16, 48), (200, 72, 400)])
+def test_grouped_product(num_tokens, inputs, outputs, has_silu_gate):
+    """An expert with more rows than a tile, experts without any, routes to none, edges inside tiles."""
+    dtype = torch.float16 if DEVICE == "cpu" else torch.bfloat16
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(num_tokens, inputs, generator=generator).to(DEVICE, dtype)
+    weight = (torch.randn(6, outputs, inputs, generator=generator) / inputs**0.5).to(DEVICE, dtype)
+    indices = torch.randint(3, 8, (num_tokens, 2), generator=generator)  # 6 and 7 are none
+    indices[: num_tokens // 2 + 1, 0] = 1
+    indices = indices.to(DEVICE)
+    _, places, ends = experts_launch.group_routes(indices, 6)
+    tiles = row_tiles(indices, places, ends)
+    assert tiles.places.unique().numel() == indices.numel() and tiles.places.max() < tiles.num_rows
+    found = grouped_product(experts_launch.spread(hidden, tiles.places, tiles.num_rows), weight, tiles, has_silu_gate)
+    routes_of_experts = (indices.flatten() < 6).nonzero()[:, 0].tolist()
+    assert routes_of_experts
+    for route in routes_of_experts:
+        expected = weight[indices.flatten()[route]].double() @ hidden[route // 2].double()
+        if has_silu_gate:
+            gate, up = expected.chunk(2)
+            expected = torch.nn.functional.silu(gate) * up
+        torch.testing.assert_close(found[tiles.places[route]].double(), expected, rtol=1e-2, atol=1e-2)
 
 
 @pytest.mark.parametrize("hidden_size,top_k", [(8, 1), (48, 3), (3000, 8)])
