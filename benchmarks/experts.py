@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from unittest.mock import patch
 
 import torch
 from torch.nn.functional import grouped_mm
 from transformers import PretrainedConfig
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
+from optimum_evoesap.kernels import experts as fused
 from optimum_evoesap.kernels import experts_launch
 from optimum_evoesap.kernels.experts import fused_experts
+from optimum_evoesap.kernels.grouped_product import grouped_product, row_tiles
 
 from .models import SIZES, make_config
 from .timing import measure, report
@@ -37,9 +40,16 @@ def functions(experts: torch.nn.Module, hidden: torch.Tensor, top_k: int) -> dic
     _, places, offsets = experts_launch.group_routes(indices, experts.num_experts)
     spread = experts_launch.spread(hidden, places)
     up, down = experts.gate_up_proj.transpose(-2, -1), experts.down_proj.transpose(-2, -1)
-    projected = grouped_mm(spread, up, offs=offsets)
-    gated = experts_launch.silu_gate(projected)
+    gated = experts_launch.silu_gate(grouped_mm(spread, up, offs=offsets))
     outputs = grouped_mm(gated, down, offs=offsets)
+    tiles = row_tiles(indices, places, offsets)
+    rows = experts_launch.spread(hidden, tiles.places, tiles.num_rows)
+    activated = grouped_product(rows, experts.gate_up_proj, tiles, has_silu_gate=True)
+
+    def by_torch() -> object:
+        with patch.object(fused, "runs_products", lambda *operands: False):
+            return fused_experts(experts, hidden, indices, weights)
+
     standard = ALL_EXPERTS_FUNCTIONS["grouped_mm"]
     compiled = torch.compile(standard)
     found: dict[str, Callable[[], object]] = {
@@ -47,10 +57,13 @@ def functions(experts: torch.nn.Module, hidden: torch.Tensor, top_k: int) -> dic
             grouped_mm(spread, up, offs=offsets), grouped_mm(gated, down, offs=offsets)
         ),
         "fused": lambda: fused_experts(experts, hidden, indices, weights),
+        "fused around the products of torch": by_torch,
         "fused, with norms": lambda: fused_experts(experts, hidden, indices, weights, with_norms=True),
         "of which: group_routes": lambda: experts_launch.group_routes(indices, experts.num_experts),
         "of which: spread": lambda: experts_launch.spread(hidden, places),
-        "of which: silu_gate": lambda: experts_launch.silu_gate(projected),
+        "of which: row_tiles": lambda: row_tiles(indices, places, offsets),
+        "of which: gate, up and silu": lambda: grouped_product(rows, experts.gate_up_proj, tiles, has_silu_gate=True),
+        "of which: down": lambda: grouped_product(activated, experts.down_proj, tiles),
         "of which: combine": lambda: experts_launch.combine(
             outputs, places, indices, weights, experts.num_experts, False
         ),

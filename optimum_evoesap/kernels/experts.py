@@ -19,7 +19,7 @@ from transformers.activations import SiLUActivation
 from transformers.integrations import moe
 
 from ..experts_implementation import NAME
-from .implementation import is_triton_available
+from .implementation import is_triton_available, runs_products
 
 
 # What the fused forward stands in for where it cannot run, and what it replaces in calibration and search.
@@ -28,6 +28,9 @@ _NORMS_LISTENER = "_evoesap_norms_listener"
 
 # A module of a class with transformers' `use_experts_implementation`, whose attributes are set outside the class.
 ExpertsModule = Any
+
+# Routes in the order of their places, the place of each route, and where each expert's places end.
+GroupedRoutes = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 # Called with the indices and weights of the router and the norm of each route's output, all of shape (tokens, top-k).
 NormsListener = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], None]
@@ -85,23 +88,46 @@ def fused_experts(
     """
     from . import experts_launch as launch
 
-    num_experts = experts.num_experts
-    order, places, offsets = launch.group_routes(indices, num_experts)
     # Some models hand over float32; the products are those of the weights' dtype, as in transformers.
-    spread = launch.spread(hidden.to(experts.down_proj.dtype), places)
-    # Which expert a row belongs to, wanted for biases alone.
-    owners = indices.reshape(-1)[order].clamp(max=num_experts - 1) if experts.has_bias else None
-    projected = _grouped_linear(experts, "gate_up_proj" if experts.has_gate else "up_proj", spread, offsets, owners)
-    del spread
-    if _has_silu_gate(experts):
-        activated = launch.silu_gate(projected)
-    else:
-        activated = experts._apply_gate(projected) if experts.has_gate else experts.act_fn(projected)
-    del projected
-    outputs = _grouped_linear(experts, "down_proj", activated, offsets, owners)
+    given = hidden.to(experts.down_proj.dtype)
+    routes = launch.group_routes(indices, experts.num_experts)
+    outputs_of = _outputs_by_tiles if _can_tile(experts) else _outputs_by_torch
+    outputs, places = outputs_of(experts, given, indices, routes)
     if getattr(experts, "has_post_expert_norm", False):
         outputs = experts.post_expert_norm(outputs)
-    return launch.combine(outputs, places, indices, weights, num_experts, with_norms, hidden.dtype)
+    return launch.combine(outputs, places, indices, weights, experts.num_experts, with_norms, hidden.dtype)
+
+
+def _outputs_by_tiles(
+    experts: ExpertsModule, hidden: torch.Tensor, indices: torch.Tensor, routes: GroupedRoutes
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The outputs of the routes by our own products, and the row of each route in them."""
+    from .experts_launch import spread
+    from .grouped_product import grouped_product, row_tiles
+
+    _, places, ends = routes
+    tiles = row_tiles(indices, places, ends)
+    has_silu_gate = _has_silu_gate(experts)
+    rows = spread(hidden, tiles.places, tiles.num_rows)
+    projected = grouped_product(rows, getattr(experts, _first(experts)), tiles, has_silu_gate)
+    del rows
+    activated = projected if has_silu_gate else _activated(experts, projected)
+    return grouped_product(activated, experts.down_proj, tiles), tiles.places
+
+
+def _outputs_by_torch(
+    experts: ExpertsModule, hidden: torch.Tensor, indices: torch.Tensor, routes: GroupedRoutes
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same by the grouped products of torch."""
+    from .experts_launch import silu_gate, spread
+
+    order, places, ends = routes
+    # Which expert a row belongs to, wanted for biases alone.
+    owners = indices.reshape(-1)[order].clamp(max=experts.num_experts - 1) if experts.has_bias else None
+    projected = _grouped_linear(experts, _first(experts), spread(hidden, places), ends, owners)
+    activated = silu_gate(projected) if _has_silu_gate(experts) else _activated(experts, projected)
+    del projected
+    return _grouped_linear(experts, "down_proj", activated, ends, owners), places
 
 
 def _grouped_linear(
@@ -109,6 +135,22 @@ def _grouped_linear(
 ) -> torch.Tensor:
     bias = None if owners is None else getattr(experts, f"{name}_bias")[owners]
     return moe._grouped_linear(rows, getattr(experts, name), offsets, bias, experts.is_transposed)
+
+
+def _activated(experts: ExpertsModule, projected: torch.Tensor) -> torch.Tensor:
+    return experts._apply_gate(projected) if experts.has_gate else experts.act_fn(projected)
+
+
+def _first(experts: ExpertsModule) -> str:
+    """The name of the weight of the first product."""
+    return "gate_up_proj" if experts.has_gate else "up_proj"
+
+
+def _can_tile(experts: ExpertsModule) -> bool:
+    """Whether our own products do it: no biases, weights of shape (experts, outputs, inputs), on Hopper."""
+    weights = (getattr(experts, _first(experts)), experts.down_proj)
+    is_plain = not experts.has_bias and not experts.is_transposed and all(each.is_contiguous() for each in weights)
+    return is_plain and runs_products(*weights)
 
 
 def _has_silu_gate(experts: ExpertsModule) -> bool:

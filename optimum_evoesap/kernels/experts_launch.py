@@ -34,11 +34,11 @@ def group_routes(indices: torch.Tensor, num_experts: int) -> tuple[torch.Tensor,
     return order, places, torch.searchsorted(sorted_keys, numbers, right=True, out_int32=True)
 
 
-def spread(hidden: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """The hidden states of the routes in the order of their places, shape (routes, hidden size)."""
+def spread(hidden: torch.Tensor, places: torch.Tensor, num_rows: int | None = None) -> torch.Tensor:
+    """The hidden states of the routes at their places, shape (rows, hidden size); by default a row for each route."""
     hidden = hidden.contiguous()
     tokens, hidden_size = hidden.shape
-    rows = hidden.new_empty(places.numel(), hidden_size)
+    rows = hidden.new_empty(places.numel() if num_rows is None else num_rows, hidden_size)
     if rows.numel() == 0:
         return rows
     block = min(triton.next_power_of_2(hidden_size), _SPREAD_BLOCK)
