@@ -15,7 +15,7 @@ from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 from optimum_evoesap.kernels import experts as fused
 from optimum_evoesap.kernels import experts_launch
 from optimum_evoesap.kernels.experts import fused_experts
-from optimum_evoesap.kernels.grouped_product import grouped_product, row_tiles
+from optimum_evoesap.kernels.implementation import runs_products
 
 from .models import SIZES, make_config
 from .timing import measure, report
@@ -40,11 +40,9 @@ def functions(experts: torch.nn.Module, hidden: torch.Tensor, top_k: int) -> dic
     _, places, offsets = experts_launch.group_routes(indices, experts.num_experts)
     spread = experts_launch.spread(hidden, places)
     up, down = experts.gate_up_proj.transpose(-2, -1), experts.down_proj.transpose(-2, -1)
-    gated = experts_launch.silu_gate(grouped_mm(spread, up, offs=offsets))
+    projected = grouped_mm(spread, up, offs=offsets)
+    gated = experts_launch.silu_gate(projected)
     outputs = grouped_mm(gated, down, offs=offsets)
-    tiles = row_tiles(indices, places, offsets)
-    rows = experts_launch.spread(hidden, tiles.places, tiles.num_rows)
-    activated = grouped_product(rows, experts.gate_up_proj, tiles, has_silu_gate=True)
 
     def by_torch() -> object:
         with patch.object(fused, "runs_products", lambda *operands: False):
@@ -61,9 +59,7 @@ def functions(experts: torch.nn.Module, hidden: torch.Tensor, top_k: int) -> dic
         "fused, with norms": lambda: fused_experts(experts, hidden, indices, weights, with_norms=True),
         "of which: group_routes": lambda: experts_launch.group_routes(indices, experts.num_experts),
         "of which: spread": lambda: experts_launch.spread(hidden, places),
-        "of which: row_tiles": lambda: row_tiles(indices, places, offsets),
-        "of which: gate, up and silu": lambda: grouped_product(rows, experts.gate_up_proj, tiles, has_silu_gate=True),
-        "of which: down": lambda: grouped_product(activated, experts.down_proj, tiles),
+        "of which: silu_gate": lambda: experts_launch.silu_gate(projected),
         "of which: combine": lambda: experts_launch.combine(
             outputs, places, indices, weights, experts.num_experts, False
         ),
@@ -71,6 +67,8 @@ def functions(experts: torch.nn.Module, hidden: torch.Tensor, top_k: int) -> dic
         "transformers grouped_mm, torch.compile": lambda: compiled(experts, hidden, indices, weights),
         "transformers eager": lambda: type(experts).forward.__wrapped__(experts, hidden, indices, weights),
     }  # fmt: skip
+    if runs_products(experts.gate_up_proj, experts.down_proj):
+        found |= functions_of_tiles(experts, hidden, indices)
     try:
         from liger_kernel.ops.fused_moe import LigerFusedMoEFunction
     except ImportError:
@@ -79,6 +77,23 @@ def functions(experts: torch.nn.Module, hidden: torch.Tensor, top_k: int) -> dic
         hidden, experts.gate_up_proj, experts.down_proj, indices.int(), weights
     )
     return found
+
+
+def functions_of_tiles(
+    experts: torch.nn.Module, hidden: torch.Tensor, indices: torch.Tensor
+) -> dict[str, Callable[[], object]]:
+    """What our own products take."""
+    from optimum_evoesap.kernels.grouped_product import grouped_product, row_tiles
+
+    _, places, offsets = experts_launch.group_routes(indices, experts.num_experts)
+    tiles = row_tiles(indices, places, offsets)
+    rows = experts_launch.spread(hidden, tiles.places, tiles.num_rows)
+    activated = grouped_product(rows, experts.gate_up_proj, tiles, has_silu_gate=True)
+    return {
+        "of which: row_tiles": lambda: row_tiles(indices, places, offsets),
+        "of which: gate, up and silu": lambda: grouped_product(rows, experts.gate_up_proj, tiles, has_silu_gate=True),
+        "of which: down": lambda: grouped_product(activated, experts.down_proj, tiles),
+    }
 
 
 @torch.no_grad()

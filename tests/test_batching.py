@@ -165,3 +165,13 @@ def test_a_run_that_goes_on_cuts_its_batches_as_before():
     calls.clear()
     later = FitnessScorer(model, batches_of(6, 6), batch_size=scorer.batch_size)
     assert calls[-3:] == [2, 2, 2] and max(calls) == 2 and later.score() == scorer.score()
+
+
+def test_the_scores_of_an_older_release_are_left(tmp_path, caplog):
+    state = SearchState(tmp_path)
+    state.create()
+    state.save_scores("key", {(1, 2): 0.5}, batch_size=4)
+    assert state.load_scores("key").scores == {(1, 2): 0.5} and state.load_scores("key").batch_size == 4
+    path = tmp_path / ".evoesap" / "search.json"
+    path.write_text(path.read_text().replace("batch_size", "other"))
+    assert state.load_scores("key") is None and "starting it anew" in caplog.text

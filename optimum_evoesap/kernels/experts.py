@@ -1,8 +1,9 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""The experts implementation `"evoesap"` for transformers: Triton around the grouped products of torch.
+"""The experts implementation `"evoesap"` for transformers: Triton around two grouped products, and on Hopper in them.
 
-transformers' `grouped_mm` spends most of its time between the two products. Here the tokens are gathered, the
-activation is computed and the outputs are weighted and summed in one pass over memory each; see benchmarks/NOTES.md.
+transformers' `grouped_mm` spends most of its time between the two products. Here tokens are gathered and outputs are
+weighted and summed in one pass over memory each; the activation takes one too, or is part of the first product. See
+benchmarks/NOTES.md.
 Every model whose experts follow transformers' interface can use it: `model.set_experts_implementation("evoesap")`.
 """
 
@@ -88,69 +89,78 @@ def fused_experts(
     """
     from . import experts_launch as launch
 
+    weights_of_products = (getattr(experts, _first_weight_name(experts)), experts.down_proj)
+    num_experts = experts.num_experts
+    # Any other number stands for no expert; so does the number of experts alone from here on.
+    indices = indices.clamp(-1, num_experts).remainder(num_experts + 1)
     # Some models hand over float32; the products are those of the weights' dtype, as in transformers.
     given = hidden.to(experts.down_proj.dtype)
-    routes = launch.group_routes(indices, experts.num_experts)
-    outputs_of = _outputs_by_tiles if _can_tile(experts) else _outputs_by_torch
-    outputs, places = outputs_of(experts, given, indices, routes)
+    routes = launch.group_routes(indices, num_experts)
+    outputs_of = _outputs_by_tiles if _can_tile(experts, *weights_of_products) else _outputs_by_torch
+    outputs, places = outputs_of(experts, weights_of_products, given, indices, routes)
     if getattr(experts, "has_post_expert_norm", False):
         outputs = experts.post_expert_norm(outputs)
-    return launch.combine(outputs, places, indices, weights, experts.num_experts, with_norms, hidden.dtype)
+    return launch.combine(outputs, places, indices, weights, num_experts, with_norms, hidden.dtype)
 
 
 def _outputs_by_tiles(
-    experts: ExpertsModule, hidden: torch.Tensor, indices: torch.Tensor, routes: GroupedRoutes
+    experts: ExpertsModule,
+    weights_of_products: tuple[torch.Tensor, torch.Tensor],
+    hidden: torch.Tensor,
+    indices: torch.Tensor,
+    routes: GroupedRoutes,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The outputs of the routes by our own products, and the row of each route in them."""
     from .experts_launch import spread
     from .grouped_product import grouped_product, row_tiles
 
+    first, second = weights_of_products
     _, places, ends = routes
     tiles = row_tiles(indices, places, ends)
-    has_silu_gate = _has_silu_gate(experts)
     rows = spread(hidden, tiles.places, tiles.num_rows)
-    projected = grouped_product(rows, getattr(experts, _first(experts)), tiles, has_silu_gate)
+    if _has_silu_gate(experts):
+        activated = grouped_product(rows, first, tiles, has_silu_gate=True)
+    else:
+        activated = _activated(experts, grouped_product(rows, first, tiles))
     del rows
-    activated = projected if has_silu_gate else _activated(experts, projected)
-    return grouped_product(activated, experts.down_proj, tiles), tiles.places
+    return grouped_product(activated, second, tiles), tiles.places
 
 
 def _outputs_by_torch(
-    experts: ExpertsModule, hidden: torch.Tensor, indices: torch.Tensor, routes: GroupedRoutes
+    experts: ExpertsModule,
+    weights_of_products: tuple[torch.Tensor, torch.Tensor],
+    hidden: torch.Tensor,
+    indices: torch.Tensor,
+    routes: GroupedRoutes,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The same by the grouped products of torch."""
     from .experts_launch import silu_gate, spread
 
+    first, second = weights_of_products
     order, places, ends = routes
-    # Which expert a row belongs to, wanted for biases alone.
-    owners = indices.reshape(-1)[order].clamp(max=experts.num_experts - 1) if experts.has_bias else None
-    projected = _grouped_linear(experts, _first(experts), spread(hidden, places), ends, owners)
+    biases = (None, None)
+    if experts.has_bias:
+        owners = indices.reshape(-1)[order].clamp(max=experts.num_experts - 1)
+        biases = (getattr(experts, f"{_first_weight_name(experts)}_bias")[owners], experts.down_proj_bias[owners])
+    projected = moe._grouped_linear(spread(hidden, places), first, ends, biases[0], experts.is_transposed)
     activated = silu_gate(projected) if _has_silu_gate(experts) else _activated(experts, projected)
     del projected
-    return _grouped_linear(experts, "down_proj", activated, ends, owners), places
-
-
-def _grouped_linear(
-    experts: ExpertsModule, name: str, rows: torch.Tensor, offsets: torch.Tensor, owners: torch.Tensor | None
-) -> torch.Tensor:
-    bias = None if owners is None else getattr(experts, f"{name}_bias")[owners]
-    return moe._grouped_linear(rows, getattr(experts, name), offsets, bias, experts.is_transposed)
+    return moe._grouped_linear(activated, second, ends, biases[1], experts.is_transposed), places
 
 
 def _activated(experts: ExpertsModule, projected: torch.Tensor) -> torch.Tensor:
     return experts._apply_gate(projected) if experts.has_gate else experts.act_fn(projected)
 
 
-def _first(experts: ExpertsModule) -> str:
-    """The name of the weight of the first product."""
+def _first_weight_name(experts: ExpertsModule) -> str:
     return "gate_up_proj" if experts.has_gate else "up_proj"
 
 
-def _can_tile(experts: ExpertsModule) -> bool:
-    """Whether our own products do it: no biases, weights of shape (experts, outputs, inputs), on Hopper."""
-    weights = (getattr(experts, _first(experts)), experts.down_proj)
-    is_plain = not experts.has_bias and not experts.is_transposed and all(each.is_contiguous() for each in weights)
-    return is_plain and runs_products(*weights)
+def _can_tile(experts: ExpertsModule, *weights: torch.Tensor) -> bool:
+    """Whether our own products do it: no biases, contiguous weights of shape (experts, outputs, inputs), on Hopper."""
+    is_plain = not experts.has_bias and not experts.is_transposed
+    is_whole = all(weight.is_contiguous() and len(weight) == experts.num_experts for weight in weights)
+    return is_plain and is_whole and runs_products(*weights)
 
 
 def _has_silu_gate(experts: ExpertsModule) -> bool:

@@ -18,7 +18,7 @@ def group_routes(indices: torch.Tensor, num_experts: int) -> tuple[torch.Tensor,
     """Sort the routes by expert, each expert's in the order of its tokens.
 
     Args:
-        indices: Expert of each route, shape (tokens, top-k); numbers from `num_experts` on come last.
+        indices: Expert of each route, shape (tokens, top-k); `num_experts` stands for none and comes last.
         num_experts: Experts in the module.
 
     Returns:
@@ -26,7 +26,7 @@ def group_routes(indices: torch.Tensor, num_experts: int) -> tuple[torch.Tensor,
     """
     # Fewer bits are sorted in fewer passes.
     key_dtype = torch.uint8 if num_experts < 255 else torch.int16
-    keys = indices.reshape(-1).clamp(max=num_experts).to(key_dtype)
+    keys = indices.reshape(-1).to(key_dtype)
     sorted_keys, order = torch.sort(keys, stable=True)
     places = torch.empty_like(order, dtype=torch.int32)
     places[order] = torch.arange(order.numel(), dtype=torch.int32, device=order.device)

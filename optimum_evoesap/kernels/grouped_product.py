@@ -34,7 +34,7 @@ def row_tiles(indices: torch.Tensor, places: torch.Tensor, ends: torch.Tensor) -
     """Move the rows of each expert to a whole tile; nothing waits for the device.
 
     Args:
-        indices: Expert of each route, shape (tokens, top-k); numbers behind the last expert stand for none.
+        indices: Expert of each route, shape (tokens, top-k); `experts` stands for none.
         places: Row of each route, where the rows of the experts follow one another.
         ends: Where each expert's rows end there, shape (experts,), int32.
     """
@@ -47,7 +47,7 @@ def row_tiles(indices: torch.Tensor, places: torch.Tensor, ends: torch.Tensor) -
     most_tiles = triton.cdiv(num_routes + (hopper.ROWS - 1) * min(num_routes, num_experts), hopper.ROWS)
     numbers = torch.arange(most_tiles, dtype=torch.int32, device=ends.device)
     return RowTiles(
-        places + shifts[indices.reshape(-1).clamp(max=num_experts)],
+        places + shifts[indices.reshape(-1)],
         most_tiles * hopper.ROWS,
         torch.searchsorted(first_tiles[1:], numbers, right=True, out_int32=True),
         first_tiles,

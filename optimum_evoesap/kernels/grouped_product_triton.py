@@ -25,9 +25,10 @@ def grouped_product_kernel(
     for tile in tl.range(tl.program_id(0), num_tiles, PROGRAMS, flatten=True):
         expert = tl.load(expert_of_tile + tile // COLUMN_TILES)
         first = tl.load(first_tiles + expert)
-        row_tiles = tl.load(first_tiles + expert + 1) - first
-        place = tile - first * COLUMN_TILES
-        row, column = (first + place % row_tiles) * BLOCK_ROWS, place // row_tiles * WIDTH
+        num_row_tiles = tl.load(first_tiles + expert + 1) - first
+        tile_of_expert = tile - first * COLUMN_TILES
+        row = (first + tile_of_expert % num_row_tiles) * BLOCK_ROWS
+        column = tile_of_expert // num_row_tiles * WIDTH
         total = tl.zeros((BLOCK_ROWS, BLOCK_COLUMNS), dtype=tl.float32)
         for block in range(tl.cdiv(inner_size, BLOCK_INNER)):
             inner = block * BLOCK_INNER

@@ -21,10 +21,15 @@ def is_triton_available() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
+@lru_cache
+def _has_descriptors() -> bool:
+    """Whether Triton has what the products read through: from 3.4 on."""
+    return is_triton_available() and importlib.util.find_spec("triton.tools.tensor_descriptor") is not None
+
+
 def runs_products(*operands: torch.Tensor) -> bool:
     """Whether the matrix products in Triton take these operands: on Hopper, in half precision."""
-    # The descriptors that they read through came with Triton 3.4.
-    if not is_triton_available() or importlib.util.find_spec("triton.tools.tensor_descriptor") is None:
+    if not _has_descriptors():
         return False
     from . import hopper
 

@@ -64,10 +64,10 @@ def linear_esap_rows(
         Float32 of shape (positions,).
 
     Raises:
-        ValueError: The shapes differ, or `impl` is unknown or cannot do this.
+        ValueError: Shapes or dtypes do not fit together, or `impl` is unknown or cannot do this.
     """
     output, known = OutputWeights(weight, bias, logit_scale, soft_cap), teacher_log_sum_exp
-    _check_shapes(teacher_hidden, student_hidden, output, known)
+    _check(teacher_hidden, student_hidden, output, known)
     form = _choose_form(impl, teacher_hidden, student_hidden, output, known)
     positions = teacher_hidden.shape[0]
     if positions == 0:
@@ -90,15 +90,12 @@ def _choose_form(
     impl: str, teacher: torch.Tensor, student: torch.Tensor, output: OutputWeights, known: torch.Tensor | None
 ) -> str:
     form = choose_implementation(impl, teacher, student, output.weight, output.bias, known)
-    is_bias_alike = output.bias is None or output.bias.dtype == output.weight.dtype
-    if form == "triton" and known is not None and is_bias_alike and runs_products(teacher, student, output.weight):
+    if form == "triton" and known is not None and runs_products(teacher, student, output.weight):
         return "fused"
     return form
 
 
-def _check_shapes(
-    teacher: torch.Tensor, student: torch.Tensor, output: OutputWeights, known: torch.Tensor | None
-) -> None:
+def _check(teacher: torch.Tensor, student: torch.Tensor, output: OutputWeights, known: torch.Tensor | None) -> None:
     if teacher.shape != student.shape or teacher.dim() != 2:
         raise ValueError(
             f"teacher_hidden {tuple(teacher.shape)} and student_hidden {tuple(student.shape)} must have the same "
@@ -113,6 +110,11 @@ def _check_shapes(
     ):
         if tensor is not None and tensor.shape != shape:
             raise ValueError(f"{name} {tuple(tensor.shape)} must have the shape {words}, here {shape}.")
+    operands = [each for each in (teacher, student, output.weight, output.bias) if each is not None]
+    if len({each.dtype for each in operands}) > 1:
+        raise ValueError(
+            f"Hidden states, weight and bias must have one dtype; they have {[str(each.dtype) for each in operands]}."
+        )
 
 
 def _torch_rows(

@@ -34,7 +34,7 @@ def replace_rms_norm(module: nn.Module, undo: ExitStack) -> None:
     # Where a model is spread over devices, a hook of accelerate's is the forward, and it calls this one.
     name = "_old_forward" if hasattr(module, "_hf_hook") else "forward"
     before = vars(module).get(name)
-    if name == "forward" and before is not None:
+    if before is not None and getattr(before, "__func__", None) is not type(module).forward:
         return  # a patch of somebody who counts on it
     norm = find_rms_norm(module)
     if norm is not None:

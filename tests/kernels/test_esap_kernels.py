@@ -10,12 +10,13 @@ import torch
 
 from optimum_evoesap.fitness.esap import esap, linear_esap
 from optimum_evoesap.kernels import esap_rows, linear_esap_rows
+from optimum_evoesap.kernels.implementation import runs_products
 from optimum_evoesap.kernels.linear_esap import default_chunk_size
 
 
 pytest.importorskip("triton")
 
-from optimum_evoesap.kernels import linear_esap_launch, overlap_rows  # noqa: E402
+from optimum_evoesap.kernels import overlap_rows  # noqa: E402
 
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -24,7 +25,6 @@ DTYPES = [torch.bfloat16, torch.float16, torch.float32]
 SMALL, LARGE = [1, 7, 1000, 2048, 5003], [50257, 151936]
 SIZES = [(dtype, vocabulary) for dtype in DTYPES for vocabulary in SMALL]
 SIZES += [(dtype, vocabulary) for dtype in (DTYPES if DEVICE == "cuda" else DTYPES[:1]) for vocabulary in LARGE]
-IS_HOPPER = DEVICE == "cpu" or torch.cuda.get_device_capability()[0] == 9
 ON_GPU = pytest.mark.skipif(DEVICE == "cpu", reason="needs a GPU")
 
 
@@ -205,8 +205,10 @@ FUSED_SIZES += [(1000, 50257, 2048), (300, 151936, 2048)] if DEVICE == "cuda" el
 @pytest.fixture
 def fused_calls(monkeypatch):
     """The positions of each chunk that was scored inside the products; where the device cannot, the test ends."""
-    if not IS_HOPPER:
-        pytest.skip("needs Hopper")
+    if not runs_products(torch.zeros(8, 8, dtype=torch.float16, device=DEVICE)):
+        pytest.skip("needs Hopper, or Triton's interpreter")
+    from optimum_evoesap.kernels import linear_esap_launch
+
     calls, overlap = [], linear_esap_launch.FusedProducts.overlap
     monkeypatch.setattr(
         linear_esap_launch.FusedProducts,
@@ -225,9 +227,11 @@ def make_hidden(rows, vocabulary, hidden_size, dtype, seed=2):
 
 
 def assert_about(found, expected, dtype):
-    """A product in another order may round to another number of the half precision."""
-    assert_rows(found, expected, 5e-3 if dtype == torch.bfloat16 else 1e-3)
-    assert (found - expected).mean().abs().item() < 2e-4
+    """A product in another order rounds a few logits to another number, now and then that of a likely token."""
+    assert found.dtype == torch.float32 and found.shape == expected.shape
+    error, rounding = found - expected, torch.finfo(dtype).eps
+    assert error.abs().max().item() < 5 * rounding and error.abs().mean().item() < 0.05 * rounding
+    assert error.mean().abs().item() < 2e-4
 
 
 @pytest.mark.parametrize("dtype", FUSED_DTYPES)
@@ -238,7 +242,9 @@ def test_fused_products(dtype, rows, vocabulary, hidden_size, form, fused_calls)
     teacher, student, weight = make_hidden(rows, vocabulary, hidden_size, dtype)
     bias = torch.randn(2 * vocabulary, device=DEVICE).to(dtype)[::2] if form == "bias" else None
     options = {"soft cap": {"soft_cap": 2.0}, "scale": {"logit_scale": 0.3}}.get(form, {})
-    logits = [torch.nn.functional.linear(hidden, weight, bias).double() for hidden in (teacher, student)]
+    # Torch rounds twice where it adds a bias that is not contiguous.
+    whole_bias = None if bias is None else bias.contiguous()
+    logits = [torch.nn.functional.linear(hidden, weight, whole_bias).double() for hidden in (teacher, student)]
     logits = [each * options.get("logit_scale", 1.0) for each in logits]
     if form == "soft cap":
         logits = [2.0 * torch.tanh(each / 2.0) for each in logits]
@@ -274,7 +280,7 @@ def test_fused_products_with_logits_that_are_not_finite(fused_calls):
 
 
 def test_what_is_not_fused_comes_to_the_same(fused_calls):
-    """Rows that are no whole 16 bytes, a weight that is transposed, a bias of another dtype, one row for all."""
+    """Rows that are no whole 16 bytes, a weight that is transposed, one row for all."""
     dtype = FUSED_DTYPES[0]
     teacher, student, weight = make_hidden(9, 300, 100, dtype)
     known, expected = (teacher @ weight.T).float().logsumexp(-1), exact(teacher @ weight.T, student @ weight.T)
@@ -308,8 +314,25 @@ def test_linear_refuses_other_shapes(impl):
         linear_esap_rows(teacher, student, weight[:, :8], impl=impl)
     with pytest.raises(ValueError, match=r"bias \(1,\) must have the shape \(vocabulary,\), here \(30,\)"):
         linear_esap_rows(teacher, student, weight, bias[:1], known, impl=impl)
+    with pytest.raises(ValueError, match=r"one dtype; they have .*torch.float16.*torch.float32"):
+        linear_esap_rows(teacher, student, weight, bias.float(), known, impl=impl)
     with pytest.raises(ValueError, match=r"teacher_log_sum_exp \(10,\) must have the shape \(positions,\)"):
         linear_esap_rows(teacher, student, weight, bias, known[:10], impl=impl)
+
+
+def test_a_subclass_goes_to_torch():
+    """Quantized weights are no memory that a kernel could read; torch knows what to do with them."""
+
+    class Wrapped(torch.Tensor):
+        pass
+
+    teacher, student, weight = make_hidden(5, 30, 16, torch.float16)
+    wrapped = weight.as_subclass(Wrapped)
+    with pytest.raises(ValueError, match="cannot read a Wrapped"):
+        linear_esap_rows(teacher, student, wrapped, impl="triton")
+    assert not runs_products(teacher, wrapped)
+    found = linear_esap_rows(teacher, student, wrapped)
+    assert_about(found.as_subclass(torch.Tensor), exact(teacher @ weight.T, student @ weight.T), torch.float16)
 
 
 def test_linear_refuses_what_it_cannot_do():

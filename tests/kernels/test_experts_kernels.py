@@ -12,11 +12,12 @@ from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 from ..model_matrix import ROWS, layers_of, make_model
 
 
-pytest.importorskip("triton.tools.tensor_descriptor")
+pytest.importorskip("triton")
 
+from optimum_evoesap.kernels import experts as experts_module  # noqa: E402
 from optimum_evoesap.kernels import experts_launch  # noqa: E402
 from optimum_evoesap.kernels.experts import fused_experts, norms_listener, runs_fused, supports  # noqa: E402
-from optimum_evoesap.kernels.grouped_product import grouped_product, row_tiles  # noqa: E402
+from optimum_evoesap.kernels.implementation import runs_products  # noqa: E402
 
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -24,6 +25,24 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 # after each expert.
 MODEL_TYPES = ["olmoe", "gemma4_text", "gpt_oss", "nemotron_h", "muse_spark_text"]
 MODEL_TYPES = [model_type for model_type in MODEL_TYPES if model_type in ROWS]
+
+
+# Where our own products run, and in which dtype: in the interpreter they know no bfloat16.
+PRODUCT_DTYPE = torch.float16 if DEVICE == "cpu" else torch.bfloat16
+HAS_PRODUCTS = runs_products(torch.zeros(8, 8, dtype=PRODUCT_DTYPE, device=DEVICE))
+NEEDS_PRODUCTS = pytest.mark.skipif(not HAS_PRODUCTS, reason="needs Hopper, or Triton's interpreter")
+
+
+@pytest.fixture
+def tiled_calls(monkeypatch):
+    """The class of each experts module that was run by our own products."""
+    calls, outputs_by_tiles = [], experts_module._outputs_by_tiles
+    monkeypatch.setattr(
+        experts_module,
+        "_outputs_by_tiles",
+        lambda experts, *others: calls.append(type(experts)) or outputs_by_tiles(experts, *others),
+    )
+    return calls
 
 
 def experts_of(model_type: str, dtype: torch.dtype = torch.bfloat16) -> tuple[torch.nn.Module, int]:
@@ -46,7 +65,7 @@ def expected_outputs(experts, hidden, indices):
     outputs = torch.zeros(*indices.shape, hidden.shape[1], dtype=torch.float64, device=DEVICE)
     for token, row in enumerate(indices.tolist()):
         for route, expert in enumerate(row):
-            if expert < experts.num_experts:
+            if 0 <= expert < experts.num_experts:
                 one = torch.tensor([[expert]], device=DEVICE)
                 ones = torch.ones(1, 1, dtype=torch.float64, device=DEVICE)
                 outputs[token, route] = type(exact).forward.__wrapped__(exact, hidden[token : token + 1], one, ones)[0]
@@ -59,18 +78,23 @@ def relative_error(found, expected):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
-def test_fused_experts_are_the_experts(model_type, dtype):
+def test_fused_experts_are_the_experts(model_type, dtype, tiled_calls):
     """In Triton's interpreter our own products run in float16 alone, and those of torch in bfloat16."""
     experts, hidden_size = experts_of(model_type, dtype)
     hidden = torch.randn(11, hidden_size, generator=torch.Generator().manual_seed(1)).to(DEVICE, dtype)
     indices, weights = routes(11, experts.num_experts)
-    indices[3, 1] = experts.num_experts  # stands for no expert, whatever its weight
+    # They stand for no expert, whatever their weight.
+    indices[3, 1], indices[5, 0] = experts.num_experts, -1
     outputs = expected_outputs(experts, hidden.double(), indices)
     found, norms = fused_experts(experts, hidden, indices, weights, with_norms=True)
     standard = (outputs * weights.double()[..., None]).sum(1)
     assert found.dtype == dtype and relative_error(found, standard) < 1e-2
     torch.testing.assert_close(norms.double(), outputs.norm(dim=-1), rtol=2e-2, atol=1e-6)
-    assert norms[3, 1] == 0
+    assert norms[3, 1] == norms[5, 0] == 0
+    # Those of GPT-OSS have biases, and their weights are transposed.
+    assert bool(tiled_calls) == (
+        HAS_PRODUCTS and model_type != "gpt_oss" and (DEVICE == "cuda" or dtype == PRODUCT_DTYPE)
+    )
     in_float, _ = fused_experts(experts, hidden.float(), indices, weights)
     assert in_float.dtype == torch.float32 and relative_error(in_float, standard) < 1e-2
     assert not torch.equal(in_float, found.float())  # the sum is not rounded
@@ -100,15 +124,49 @@ def test_routes_are_grouped_by_expert_in_the_order_of_tokens(num_experts):
     assert offsets.tolist() == [int((flat <= expert).sum()) for expert in range(num_experts)]
 
 
+@NEEDS_PRODUCTS
+@pytest.mark.parametrize("change", ["none", "bias", "transposed", "strided", "unaligned", "fewer"])
+def test_what_our_own_products_do_not_take(change):
+    experts, _ = experts_of("olmoe", PRODUCT_DTYPE)
+    weights = [experts.gate_up_proj.data, experts.down_proj.data]
+    experts.has_bias, experts.is_transposed = change == "bias", change == "transposed"
+    if change == "strided":
+        weights[0] = weights[0].transpose(1, 2).contiguous().transpose(1, 2)
+    if change == "unaligned":
+        weights[1] = weights[1][..., :-1].contiguous()
+    if change == "fewer":
+        weights[0] = weights[0][1:]
+    assert experts_module._can_tile(experts, *weights) == (change == "none")
+
+
+@NEEDS_PRODUCTS
+def test_numbers_that_stand_for_no_expert_leave_others_alone():
+    """With so many experts the numbers are sorted with their sign."""
+    experts, hidden_size = experts_of("olmoe", PRODUCT_DTYPE)
+    experts.num_experts = 300
+    for name in ("gate_up_proj", "down_proj"):
+        weight = getattr(experts, name).data
+        setattr(experts, name, torch.nn.Parameter(weight[:1].repeat(300, 1, 1)))
+    hidden = torch.randn(200, hidden_size, generator=torch.Generator().manual_seed(1)).to(DEVICE, PRODUCT_DTYPE)
+    indices = torch.zeros(200, 1, dtype=torch.long, device=DEVICE)
+    ones = torch.ones_like(indices, dtype=PRODUCT_DTYPE)
+    expected, _ = fused_experts(experts, hidden, indices, ones)
+    indices[[7, 90]], indices[[8, 91]] = -1, 300
+    expected[[7, 8, 90, 91]] = 0
+    assert torch.equal(fused_experts(experts, hidden, indices, ones)[0], expected)
+
+
+@NEEDS_PRODUCTS
 @pytest.mark.parametrize("has_silu_gate", [True, False])
 @pytest.mark.parametrize("num_tokens,inputs,outputs", [(1, 16, 48), (200, 72, 400)])
 def test_grouped_product(num_tokens, inputs, outputs, has_silu_gate):
     """An expert with more rows than a tile, experts without any, routes to none, edges inside tiles."""
-    dtype = torch.float16 if DEVICE == "cpu" else torch.bfloat16
-    generator = torch.Generator().manual_seed(0)
+    from optimum_evoesap.kernels.grouped_product import grouped_product, row_tiles
+
+    dtype, generator = PRODUCT_DTYPE, torch.Generator().manual_seed(0)
     hidden = torch.randn(num_tokens, inputs, generator=generator).to(DEVICE, dtype)
     weight = (torch.randn(6, outputs, inputs, generator=generator) / inputs**0.5).to(DEVICE, dtype)
-    indices = torch.randint(3, 8, (num_tokens, 2), generator=generator)  # 6 and 7 are none
+    indices = torch.randint(3, 7, (num_tokens, 2), generator=generator)  # 6 is none
     indices[: num_tokens // 2 + 1, 0] = 1
     indices = indices.to(DEVICE)
     _, places, ends = experts_launch.group_routes(indices, 6)
