@@ -66,9 +66,14 @@ def main() -> None:
     parser.add_argument("--vocabularies", type=int, nargs="+", default=[50304, 151936])
     parser.add_argument("--hidden", type=int, default=2048)
     parser.add_argument("--chunk-sizes", type=int, nargs="*", default=[256, 1536])
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--brief", action="store_true", help="only the products and the default, for many rounds")
     arguments = parser.parse_args()
     for vocabulary in arguments.vocabularies:
-        timings = measure(functions(arguments.rows, vocabulary, arguments.hidden, arguments.chunk_sizes), 20, 2)
+        found = functions(arguments.rows, vocabulary, arguments.hidden, arguments.chunk_sizes)
+        if arguments.brief:
+            found = {name: found[name] for name in found if name.startswith("two products") or "(default)" in name}
+        timings = measure(found, arguments.rounds, 2)
         sizes = {"rows": arguments.rows, "vocabulary": vocabulary, "hidden": arguments.hidden, "dtype": "bfloat16"}
         report(timings, "two products, whole", what="linear_esap", **sizes)
 

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 import torch
 import triton
-from torch.nn.functional import pad
 
 from . import hopper
-from .grouped_product_triton import grouped_product_kernel
+from .grouped_product_triton import grouped_product_kernel, move_kernel, row_tiles_kernel
+
+
+# Small launches: what a program of the kernels that place rows does.
+_TILES_AT_ONCE, _ROUTES_AT_ONCE = 64, 1024
 
 
 @dataclass
@@ -39,19 +42,20 @@ def row_tiles(indices: torch.Tensor, places: torch.Tensor, ends: torch.Tensor) -
         ends: Where each expert's rows end there, shape (experts,), int32.
     """
     num_experts, num_routes = len(ends), places.numel()
-    begins = pad(ends, (1, 0))
-    tiles = (begins.diff() + (hopper.ROWS - 1)) // hopper.ROWS
-    first_tiles = pad(tiles.cumsum(0, dtype=torch.int32), (1, 0))
-    # The last of these moves the routes to no expert.
-    shifts = first_tiles * hopper.ROWS - begins
     most_tiles = triton.cdiv(num_routes + (hopper.ROWS - 1) * min(num_routes, num_experts), hopper.ROWS)
-    numbers = torch.arange(most_tiles, dtype=torch.int32, device=ends.device)
-    return RowTiles(
-        places + shifts[indices.reshape(-1)],
-        most_tiles * hopper.ROWS,
-        torch.searchsorted(first_tiles[1:], numbers, right=True, out_int32=True),
-        first_tiles,
-    )
+    shifts, first_tiles = ends.new_empty(2, num_experts + 1)
+    tiles = RowTiles(torch.empty_like(places), most_tiles * hopper.ROWS, ends.new_empty(most_tiles), first_tiles)
+    if num_routes == 0:
+        return tiles
+    with torch.cuda.device_of(places):
+        row_tiles_kernel[(1,)](
+            ends, shifts, first_tiles, tiles.expert_of_tile, num_experts, most_tiles, BLOCK_ROWS=hopper.ROWS,
+            EXPERTS=triton.next_power_of_2(num_experts), TILES=_TILES_AT_ONCE, num_warps=8,
+        )  # fmt: skip
+        move_kernel[(triton.cdiv(num_routes, _ROUTES_AT_ONCE),)](
+            places, indices.contiguous(), shifts, tiles.places, num_routes, BLOCK_SIZE=_ROUTES_AT_ONCE
+        )
+    return tiles
 
 
 def grouped_product(

@@ -157,6 +157,34 @@ def test_numbers_that_stand_for_no_expert_leave_others_alone():
 
 
 @NEEDS_PRODUCTS
+@pytest.mark.parametrize("num_experts", [1, 5, 64, 300])
+@pytest.mark.parametrize("num_routes", [0, 1, 300, 3000])
+def test_rows_of_experts_begin_at_whole_tiles(num_experts, num_routes):
+    from optimum_evoesap.kernels.grouped_product import hopper, row_tiles
+
+    generator = torch.Generator().manual_seed(num_experts)
+    # Some experts get many, some none, and some routes go to none.
+    indices = (num_experts * torch.rand(num_routes, 1, generator=generator) ** 2 * 1.1).long().clamp(max=num_experts)
+    order, places, ends = experts_launch.group_routes(indices.to(DEVICE), num_experts)
+    tiles = row_tiles(indices.to(DEVICE), places, ends)
+    if num_routes == 0:
+        assert tiles.num_rows == 0
+        return
+    counts = indices.flatten().bincount(minlength=num_experts + 1)
+    num_tiles = (counts[:-1] + hopper.ROWS - 1) // hopper.ROWS
+    first = torch.cat((torch.zeros(1), num_tiles.cumsum(0))).long()
+    assert tiles.first_tiles.tolist() == first.tolist()
+    owners = torch.arange(num_experts).repeat_interleave(num_tiles)
+    assert tiles.expert_of_tile[: len(owners)].tolist() == owners.tolist()
+    assert tiles.num_rows >= first[-1] * hopper.ROWS + counts[-1]
+    expected = torch.empty(num_routes, dtype=torch.long)
+    for expert in range(num_experts + 1):
+        mine = (indices.flatten() == expert).nonzero()[:, 0]
+        expected[mine] = first[expert] * hopper.ROWS + torch.arange(len(mine))
+    assert tiles.places.tolist() == expected.tolist()
+
+
+@NEEDS_PRODUCTS
 @pytest.mark.parametrize("has_silu_gate", [True, False])
 @pytest.mark.parametrize("num_tokens,inputs,outputs", [(1, 16, 48), (200, 72, 400)])
 def test_grouped_product(num_tokens, inputs, outputs, has_silu_gate):
