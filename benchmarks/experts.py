@@ -12,8 +12,7 @@ from torch.nn.functional import grouped_mm
 from transformers import PretrainedConfig
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
-from optimum_evoesap.kernels import experts as fused
-from optimum_evoesap.kernels import experts_launch
+from optimum_evoesap.kernels import experts_launch, experts_outputs
 from optimum_evoesap.kernels.experts import fused_experts
 from optimum_evoesap.kernels.implementation import runs_products
 
@@ -45,7 +44,7 @@ def functions(experts: torch.nn.Module, hidden: torch.Tensor, top_k: int) -> dic
     outputs = grouped_mm(gated, down, offs=offsets)
 
     def by_torch() -> object:
-        with patch.object(fused, "runs_products", lambda *operands: False):
+        with patch.object(experts_outputs, "runs_products", lambda *operands: False):
             return fused_experts(experts, hidden, indices, weights)
 
     standard = ALL_EXPERTS_FUNCTIONS["grouped_mm"]

@@ -14,13 +14,11 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from torch import nn
 from transformers import PreTrainedModel
-from transformers.activations import SiLUActivation
 from transformers.integrations import moe
 
 from ..experts_implementation import NAME
-from .implementation import is_triton_available, runs_products
+from .implementation import is_triton_available
 
 
 # What the fused forward stands in for where it cannot run, and what it replaces in calibration and search.
@@ -29,9 +27,6 @@ _NORMS_LISTENER = "_evoesap_norms_listener"
 
 # A module of a class with transformers' `use_experts_implementation`, whose attributes are set outside the class.
 ExpertsModule = Any
-
-# Routes in the order of their places, the place of each route, and where each expert's places end.
-GroupedRoutes = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 # Called with the indices and weights of the router and the norm of each route's output, all of shape (tokens, top-k).
 NormsListener = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], None]
@@ -87,85 +82,17 @@ def fused_experts(
         Hidden states of shape (tokens, hidden size), and norms of shape (tokens, top-k) in float32; empty without
         `with_norms`.
     """
-    from . import experts_launch as launch
+    from .experts_launch import combine
+    from .experts_outputs import outputs_of_routes
 
-    weights_of_products = (getattr(experts, _first_weight_name(experts)), experts.down_proj)
     num_experts = experts.num_experts
     # Any other number stands for no expert; so does the number of experts alone from here on.
     indices = indices.clamp(-1, num_experts).remainder(num_experts + 1)
     # Some models hand over float32; the products are those of the weights' dtype, as in transformers.
-    given = hidden.to(experts.down_proj.dtype)
-    routes = launch.group_routes(indices, num_experts)
-    outputs_of = _outputs_by_tiles if _can_tile(experts, *weights_of_products) else _outputs_by_torch
-    outputs, places = outputs_of(experts, weights_of_products, given, indices, routes)
+    outputs, places = outputs_of_routes(experts, hidden.to(experts.down_proj.dtype), indices)
     if getattr(experts, "has_post_expert_norm", False):
         outputs = experts.post_expert_norm(outputs)
-    return launch.combine(outputs, places, indices, weights, num_experts, with_norms, hidden.dtype)
-
-
-def _outputs_by_tiles(
-    experts: ExpertsModule,
-    weights_of_products: tuple[torch.Tensor, torch.Tensor],
-    hidden: torch.Tensor,
-    indices: torch.Tensor,
-    routes: GroupedRoutes,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The outputs of the routes by our own products, and the row of each route in them."""
-    from .experts_launch import spread
-    from .grouped_product import grouped_product, row_tiles
-
-    first, second = weights_of_products
-    _, places, ends = routes
-    tiles = row_tiles(indices, places, ends)
-    rows = spread(hidden, tiles.places, tiles.num_rows)
-    if _has_silu_gate(experts):
-        activated = grouped_product(rows, first, tiles, has_silu_gate=True)
-    else:
-        activated = _activated(experts, grouped_product(rows, first, tiles))
-    del rows
-    return grouped_product(activated, second, tiles), tiles.places
-
-
-def _outputs_by_torch(
-    experts: ExpertsModule,
-    weights_of_products: tuple[torch.Tensor, torch.Tensor],
-    hidden: torch.Tensor,
-    indices: torch.Tensor,
-    routes: GroupedRoutes,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same by the grouped products of torch."""
-    from .experts_launch import silu_gate, spread
-
-    first, second = weights_of_products
-    order, places, ends = routes
-    biases = (None, None)
-    if experts.has_bias:
-        owners = indices.reshape(-1)[order].clamp(max=experts.num_experts - 1)
-        biases = (getattr(experts, f"{_first_weight_name(experts)}_bias")[owners], experts.down_proj_bias[owners])
-    projected = moe._grouped_linear(spread(hidden, places), first, ends, biases[0], experts.is_transposed)
-    activated = silu_gate(projected) if _has_silu_gate(experts) else _activated(experts, projected)
-    del projected
-    return moe._grouped_linear(activated, second, ends, biases[1], experts.is_transposed), places
-
-
-def _activated(experts: ExpertsModule, projected: torch.Tensor) -> torch.Tensor:
-    return experts._apply_gate(projected) if experts.has_gate else experts.act_fn(projected)
-
-
-def _first_weight_name(experts: ExpertsModule) -> str:
-    return "gate_up_proj" if experts.has_gate else "up_proj"
-
-
-def _can_tile(experts: ExpertsModule, *weights: torch.Tensor) -> bool:
-    """Whether our own products do it: no biases, contiguous weights of shape (experts, outputs, inputs), on Hopper."""
-    is_plain = not experts.has_bias and not experts.is_transposed
-    is_whole = all(weight.is_contiguous() and len(weight) == experts.num_experts for weight in weights)
-    return is_plain and is_whole and runs_products(*weights)
-
-
-def _has_silu_gate(experts: ExpertsModule) -> bool:
-    is_default = getattr(type(experts), "_apply_gate", None) is moe._default_apply_gate
-    return experts.has_gate and is_default and isinstance(experts.act_fn, (nn.SiLU, SiLUActivation))
+    return combine(outputs, places, indices, weights, num_experts, with_norms, hidden.dtype)
 
 
 def _can_fuse(experts: ExpertsModule, hidden: torch.Tensor, weights: torch.Tensor) -> bool:

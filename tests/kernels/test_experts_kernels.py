@@ -14,8 +14,7 @@ from ..model_matrix import ROWS, layers_of, make_model
 
 pytest.importorskip("triton")
 
-from optimum_evoesap.kernels import experts as experts_module  # noqa: E402
-from optimum_evoesap.kernels import experts_launch  # noqa: E402
+from optimum_evoesap.kernels import experts_launch, experts_outputs  # noqa: E402
 from optimum_evoesap.kernels.experts import fused_experts, norms_listener, runs_fused, supports  # noqa: E402
 from optimum_evoesap.kernels.implementation import runs_products  # noqa: E402
 
@@ -36,9 +35,9 @@ NEEDS_PRODUCTS = pytest.mark.skipif(not HAS_PRODUCTS, reason="needs Hopper, or T
 @pytest.fixture
 def tiled_calls(monkeypatch):
     """The class of each experts module that was run by our own products."""
-    calls, outputs_by_tiles = [], experts_module._outputs_by_tiles
+    calls, outputs_by_tiles = [], experts_outputs._outputs_by_tiles
     monkeypatch.setattr(
-        experts_module,
+        experts_outputs,
         "_outputs_by_tiles",
         lambda experts, *others: calls.append(type(experts)) or outputs_by_tiles(experts, *others),
     )
@@ -136,7 +135,7 @@ def test_what_our_own_products_do_not_take(change):
         weights[1] = weights[1][..., :-1].contiguous()
     if change == "fewer":
         weights[0] = weights[0][1:]
-    assert experts_module._can_tile(experts, *weights) == (change == "none")
+    assert experts_outputs._can_tile(experts, *weights) == (change == "none")
 
 
 @NEEDS_PRODUCTS
