@@ -88,8 +88,7 @@ def fused_experts(
     num_experts = experts.num_experts
     # Any other number stands for no expert; so does the number of experts alone from here on.
     indices = indices.clamp(-1, num_experts).remainder(num_experts + 1)
-    # Some models hand over float32; the products are those of the weights' dtype, as in transformers.
-    outputs, places = outputs_of_routes(experts, hidden.to(experts.down_proj.dtype), indices)
+    outputs, places = outputs_of_routes(experts, hidden, indices)
     if getattr(experts, "has_post_expert_norm", False):
         outputs = experts.post_expert_norm(outputs)
     return combine(outputs, places, indices, weights, num_experts, with_norms, hidden.dtype)

@@ -28,7 +28,7 @@ def outputs_of_routes(
 
     Args:
         experts: The experts module.
-        hidden: Shape (tokens, hidden size), in the dtype of the weights.
+        hidden: Shape (tokens, hidden size).
         indices: Expert of each route, shape (tokens, top-k); the number of experts stands for none.
 
     Returns:
@@ -38,7 +38,8 @@ def outputs_of_routes(
     weights = (getattr(experts, _first_weight_name(experts)), experts.down_proj)
     routes = group_routes(indices, experts.num_experts)
     outputs_of = _outputs_by_tiles if _can_tile(experts, *weights) else _outputs_by_torch
-    return outputs_of(experts, weights, hidden, indices, routes)
+    # Some models hand over float32; the products are those of the weights' dtype, as in transformers.
+    return outputs_of(experts, weights, hidden.to(weights[1].dtype), indices, routes)
 
 
 def _outputs_by_tiles(

@@ -67,7 +67,7 @@ def linear_esap_rows(
         ValueError: Shapes or dtypes do not fit together, or `impl` is unknown or cannot do this.
     """
     output, known = OutputWeights(weight, bias, logit_scale, soft_cap), teacher_log_sum_exp
-    _check(teacher_hidden, student_hidden, output, known)
+    _check_operands(teacher_hidden, student_hidden, output, known)
     form = _choose_form(impl, teacher_hidden, student_hidden, output, known)
     positions = teacher_hidden.shape[0]
     if positions == 0:
@@ -95,7 +95,9 @@ def _choose_form(
     return form
 
 
-def _check(teacher: torch.Tensor, student: torch.Tensor, output: OutputWeights, known: torch.Tensor | None) -> None:
+def _check_operands(
+    teacher: torch.Tensor, student: torch.Tensor, output: OutputWeights, known: torch.Tensor | None
+) -> None:
     if teacher.shape != student.shape or teacher.dim() != 2:
         raise ValueError(
             f"teacher_hidden {tuple(teacher.shape)} and student_hidden {tuple(student.shape)} must have the same "

@@ -13,6 +13,8 @@ from optimum_evoesap.kernels import esap_rows, linear_esap_rows
 from optimum_evoesap.kernels.implementation import runs_products
 from optimum_evoesap.kernels.linear_esap import default_chunk_size
 
+from .machine import HAS_PRODUCTS, PRODUCT_DTYPES
+
 
 pytest.importorskip("triton")
 
@@ -196,7 +198,6 @@ def test_linear_rows_are_rows_of_the_logits(dtype, chunk_size, with_bias):
         assert mean.item() == pytest.approx(expected.mean().item(), abs=tolerance)
 
 
-FUSED_DTYPES = [torch.float16, torch.bfloat16] if DEVICE == "cuda" else [torch.float16]
 FUSED_SIZES = [(1, 40, 16), (130, 300, 136), (140, 384, 64), (257, 513, 72)]
 # More tiles than programs, so that a program does one after the other.
 FUSED_SIZES += [(1000, 50257, 2048), (300, 151936, 2048)] if DEVICE == "cuda" else []
@@ -205,7 +206,7 @@ FUSED_SIZES += [(1000, 50257, 2048), (300, 151936, 2048)] if DEVICE == "cuda" el
 @pytest.fixture
 def fused_calls(monkeypatch):
     """The positions of each chunk that was scored inside the products; where the device cannot, the test ends."""
-    if not runs_products(torch.zeros(8, 8, dtype=torch.float16, device=DEVICE)):
+    if not HAS_PRODUCTS:
         pytest.skip("needs Hopper, or Triton's interpreter")
     from optimum_evoesap.kernels import linear_esap_launch
 
@@ -234,7 +235,7 @@ def assert_about(found, expected, dtype):
     assert error.mean().abs().item() < 2e-4
 
 
-@pytest.mark.parametrize("dtype", FUSED_DTYPES)
+@pytest.mark.parametrize("dtype", PRODUCT_DTYPES)
 @pytest.mark.parametrize("rows,vocabulary,hidden_size", FUSED_SIZES)
 @pytest.mark.parametrize("form", ["plain", "bias", "soft cap", "scale"])
 def test_fused_products(dtype, rows, vocabulary, hidden_size, form, fused_calls):
@@ -258,7 +259,7 @@ def test_fused_products(dtype, rows, vocabulary, hidden_size, form, fused_calls)
         fused_calls.clear()
 
 
-@pytest.mark.parametrize("dtype", FUSED_DTYPES)
+@pytest.mark.parametrize("dtype", PRODUCT_DTYPES)
 def test_equal_models_score_one_inside_the_products(dtype, fused_calls):
     hidden, _, weight = make_hidden(140, 5000 if DEVICE == "cpu" else 50304, 64, dtype)
     known = (hidden @ weight.T).double().logsumexp(-1).float()
@@ -268,7 +269,7 @@ def test_equal_models_score_one_inside_the_products(dtype, fused_calls):
 
 
 def test_fused_products_with_logits_that_are_not_finite(fused_calls):
-    teacher, student, weight = make_hidden(4, 700, 64, FUSED_DTYPES[0])
+    teacher, student, weight = make_hidden(4, 700, 64, PRODUCT_DTYPES[0])
     bias = torch.zeros(700, dtype=weight.dtype, device=DEVICE)
     bias[:300], bias[-200:] = -torch.inf, -torch.inf  # whole parts of a row
     logits = [(hidden @ weight.T).double() + bias.double() for hidden in (teacher, student)]
@@ -281,7 +282,7 @@ def test_fused_products_with_logits_that_are_not_finite(fused_calls):
 
 def test_what_is_not_fused_comes_to_the_same(fused_calls):
     """Rows that are no whole 16 bytes, a weight that is transposed, one row for all."""
-    dtype = FUSED_DTYPES[0]
+    dtype = PRODUCT_DTYPES[0]
     teacher, student, weight = make_hidden(9, 300, 100, dtype)
     known, expected = (teacher @ weight.T).float().logsumexp(-1), exact(teacher @ weight.T, student @ weight.T)
     assert_about(linear_esap_rows(teacher, student, weight, None, known, impl="triton"), expected, dtype)

@@ -10,13 +10,13 @@ import torch
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
 from ..model_matrix import ROWS, layers_of, make_model
+from .machine import HAS_PRODUCTS, NEEDS_PRODUCTS, PRODUCT_DTYPES
 
 
 pytest.importorskip("triton")
 
 from optimum_evoesap.kernels import experts_launch, experts_outputs  # noqa: E402
 from optimum_evoesap.kernels.experts import fused_experts, norms_listener, runs_fused, supports  # noqa: E402
-from optimum_evoesap.kernels.implementation import runs_products  # noqa: E402
 
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -26,10 +26,7 @@ MODEL_TYPES = ["olmoe", "gemma4_text", "gpt_oss", "nemotron_h", "muse_spark_text
 MODEL_TYPES = [model_type for model_type in MODEL_TYPES if model_type in ROWS]
 
 
-# Where our own products run, and in which dtype: in the interpreter they know no bfloat16.
-PRODUCT_DTYPE = torch.float16 if DEVICE == "cpu" else torch.bfloat16
-HAS_PRODUCTS = runs_products(torch.zeros(8, 8, dtype=PRODUCT_DTYPE, device=DEVICE))
-NEEDS_PRODUCTS = pytest.mark.skipif(not HAS_PRODUCTS, reason="needs Hopper, or Triton's interpreter")
+PRODUCT_DTYPE = PRODUCT_DTYPES[-1]
 
 
 @pytest.fixture
@@ -91,9 +88,7 @@ def test_fused_experts_are_the_experts(model_type, dtype, tiled_calls):
     torch.testing.assert_close(norms.double(), outputs.norm(dim=-1), rtol=2e-2, atol=1e-6)
     assert norms[3, 1] == norms[5, 0] == 0
     # Those of GPT-OSS have biases, and their weights are transposed.
-    assert bool(tiled_calls) == (
-        HAS_PRODUCTS and model_type != "gpt_oss" and (DEVICE == "cuda" or dtype == PRODUCT_DTYPE)
-    )
+    assert bool(tiled_calls) == (HAS_PRODUCTS and model_type != "gpt_oss" and dtype in PRODUCT_DTYPES)
     in_float, _ = fused_experts(experts, hidden.float(), indices, weights)
     assert in_float.dtype == torch.float32 and relative_error(in_float, standard) < 1e-2
     assert not torch.equal(in_float, found.float())  # the sum is not rounded

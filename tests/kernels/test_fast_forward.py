@@ -8,6 +8,7 @@ import warnings
 from contextlib import ExitStack
 from functools import partial
 from threading import Lock
+from types import MethodType
 
 import pytest
 import torch
@@ -118,6 +119,19 @@ def test_a_norm_is_replaced_and_comes_back(hooked):
         torch.testing.assert_close(norm(hidden), expected)
         assert len(calls) == hooked
     assert vars(norm) == before
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+def test_a_patched_norm_stays(hooked):
+    """Its owner counts on the patch, whatever it computes; also where a hook lies over it."""
+    norm = OlmoeRMSNorm(8, eps=1e-5)
+    norm.forward = MethodType(lambda self, hidden_states: OlmoeRMSNorm.forward(self, hidden_states), norm)
+    if hooked:
+        add_hook_to_module(norm, ModelHook())
+    before = dict(vars(norm))
+    with ExitStack() as undo:
+        replace_rms_norm(norm, undo)
+        assert vars(norm) == before
 
 
 @pytest.mark.parametrize(
