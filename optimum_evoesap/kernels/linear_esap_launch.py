@@ -28,22 +28,22 @@ class FusedProducts:
         weight, has_bias, has_soft_cap = output.weight, output.bias is not None, output.soft_cap is not None
         (vocabulary, hidden_size), self._device = weight.shape, weight.device
         self._numbers = (vocabulary, hidden_size, output.logit_scale, output.soft_cap if has_soft_cap else 0.0)
-        self._num_parts = triton.cdiv(vocabulary, hopper.HALF)
-        # A part more than the vocabulary has: the last tile has a right half in any case.
-        self._maxima, self._totals = (self._empty((self._num_parts + 1) * chunk_size) for _ in range(2))
+        self._num_parts = triton.cdiv(vocabulary, hopper.COLUMNS)
+        self._maxima, self._totals = (self._empty(self._num_parts * chunk_size) for _ in range(2))
         self._log_sum_exp = self._empty(chunk_size)
         self._bias = output.bias.contiguous() if output.bias is not None else self._log_sum_exp
-        logits = weight.new_empty(chunk_size, self._num_parts * hopper.HALF)[:, :vocabulary]
-        self._logits = hopper.descriptor(logits, hopper.ROWS, hopper.HALF)
+        num_words = triton.cdiv(chunk_size, hopper.ROWS) * self._num_parts * hopper.ROWS * hopper.COLUMNS // 2
+        self._words = torch.empty(num_words, dtype=torch.int32, device=self._device)
         self._weight = hopper.descriptor(weight, hopper.COLUMNS, hopper.INNER)
         self._programs = hopper.num_programs(self._device)
         # Few rows at once: the parts of a row are many.
         self._reduction = {"BLOCK_PARTS": triton.next_power_of_2(self._num_parts), "BLOCK_ROWS": 8}
         self._options = hopper.OPTIONS | {
+            "DTYPE": triton.language.bfloat16 if weight.dtype == torch.bfloat16 else triton.language.float16,
             "HAS_BIAS": has_bias,
             "HAS_SCALE": output.logit_scale != 1.0,
             "HAS_SOFT_CAP": has_soft_cap,
-            "EVEN": vocabulary % hopper.HALF == 0,
+            "EVEN": vocabulary % hopper.COLUMNS == 0,
             "PROGRAMS": self._programs,
             "BLOCK_ROWS": hopper.ROWS,
             "BLOCK_COLUMNS": hopper.COLUMNS,
@@ -62,14 +62,14 @@ class FusedProducts:
         )
         with torch.cuda.device_of(teacher):
             student_kernel[grid](
-                of_student, self._weight, self._logits, self._bias, maxima, totals,
+                of_student, self._weight, self._words, self._bias, maxima, totals,
                 count, *self._numbers, **self._options,
             )  # fmt: skip
             log_sum_exp_kernel[reduction_grid](
                 maxima, totals, self._log_sum_exp, count, self._num_parts, **self._reduction
             )
             teacher_kernel[grid](
-                of_teacher, self._weight, self._logits, self._bias, known, self._log_sum_exp, overlaps,
+                of_teacher, self._weight, self._words, self._bias, known, self._log_sum_exp, overlaps,
                 count, *self._numbers, **self._options,
             )  # fmt: skip
             sum_kernel[reduction_grid](overlaps, rows, count, self._num_parts, **self._reduction)
