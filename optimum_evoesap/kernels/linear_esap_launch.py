@@ -39,7 +39,6 @@ class FusedProducts:
         # Few rows at once: the parts of a row are many.
         self._reduction = {"BLOCK_PARTS": triton.next_power_of_2(self._num_parts), "BLOCK_ROWS": 8}
         self._options = hopper.OPTIONS | {
-            "DTYPE": triton.language.bfloat16 if weight.dtype == torch.bfloat16 else triton.language.float16,
             "HAS_BIAS": has_bias,
             "HAS_SCALE": output.logit_scale != 1.0,
             "HAS_SOFT_CAP": has_soft_cap,
