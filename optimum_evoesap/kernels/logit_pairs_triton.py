@@ -36,9 +36,7 @@ def rounded_pairs(tile, dtype: tl.constexpr):
 
 
 @triton.jit
-def logits_of_pairs(
-    pairs, scale, soft_cap, dtype: tl.constexpr, HAS_SCALE: tl.constexpr, HAS_SOFT_CAP: tl.constexpr
-):
+def logits_of_pairs(pairs, scale, soft_cap, dtype: tl.constexpr, HAS_SCALE: tl.constexpr, HAS_SOFT_CAP: tl.constexpr):
     """The float32 logits of even and of odd columns."""
     if dtype == tl.bfloat16:
         even = (pairs << 16).to(tl.float32, bitcast=True)
