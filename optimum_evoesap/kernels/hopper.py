@@ -9,7 +9,8 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 from .esap_triton import IS_INTERPRETED
 
 
-# Of a product. Four stages of operands and half a tile of results fill the shared memory of a multiprocessor.
+# Of a product. Four stages of operands, and half a tile of results on its way to memory where a kernel stores whole
+# rows, fill the shared memory of a multiprocessor.
 ROWS, COLUMNS, INNER = 128, 256, 64
 OPTIONS = {"num_warps": 8, "num_stages": 4}
 HALF = COLUMNS // 2

@@ -45,7 +45,7 @@ def linear_esap_rows(
     chunk_size: int | None = None,
     impl: Implementation = "auto",
 ) -> torch.Tensor:
-    """sum_v min(p_v, q_v) at each position, with never more logits in memory than those of one chunk.
+    """sum_v min(p_v, q_v) at each position, with never more logits in memory than those of one chunk (in whole tiles).
 
     Logits are made in the dtype of the hidden states, as the model itself makes them; the rest is float32.
 
