@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from dataclasses import replace
@@ -23,13 +24,24 @@ if TYPE_CHECKING:
     from .loading import Processor
 
 
-def check_output_folder(directory: str | Path) -> None:
+logger = logging.getLogger(__name__)
+
+
+def check_output_folder(directory: str | Path, model_path: str | None = None) -> None:
     """Refuse a folder that holds something other than an earlier result or the state of a killed run.
 
+    Args:
+        directory: Where the pruned model is to go.
+        model_path: Where the model to prune came from, if that is known.
+
     Raises:
-        FileExistsError: The folder holds something else, or is a file.
+        FileExistsError: The folder holds something else, the model itself, or is a file.
     """
     directory = Path(directory)
+    if model_path and directory.is_dir() and os.path.isdir(model_path) and directory.samefile(model_path):
+        raise FileExistsError(
+            f"{directory} holds the model that is to be pruned; give another folder, so that it is not lost."
+        )
     if directory.is_file():
         raise FileExistsError(f"{directory} is a file; give the path of a folder for the pruned model.")
     if not directory.is_dir() or (directory / RESULT_NAME).is_file():
@@ -40,6 +52,12 @@ def check_output_folder(directory: str | Path) -> None:
             f"{directory} holds {', '.join(others[:3])}{' and more' if len(others) > 3 else ''}, which is not a "
             "result of optimum-evoesap; give an empty or new folder for the pruned model."
         )
+
+
+def warn_of_replacement(directory: str | Path) -> None:
+    """Say before the work, not after it, that a finished result in the folder will be gone."""
+    if (Path(directory) / RESULT_NAME).is_file():
+        logger.warning("%s holds an earlier result, which this one will replace.", directory)
 
 
 def write_checkpoint(

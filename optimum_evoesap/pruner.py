@@ -13,7 +13,7 @@ from optimum.quantization_base import OptimumQuantizer
 from transformers import PreTrainedModel
 
 from .adapters import find_moe_layers, model_structure
-from .checkpoint import check_output_folder, write_checkpoint
+from .checkpoint import check_output_folder, warn_of_replacement, write_checkpoint
 from .configuration import EvoESAPConfig
 from .criteria import PruningOrder, pruning_order
 from .hub import check_push, check_remote_code, push_folder
@@ -146,7 +146,8 @@ class MoEPruner(OptimumQuantizer):
         """Calibrate, rank, search, apply, and save or push.
 
         Args:
-            save_directory: Where the checkpoint goes; a killed run with the same folder goes on where it was.
+            save_directory: Where the checkpoint goes; a killed run with the same folder goes on where it was, and an
+                earlier result in it is replaced, of which a warning is logged.
             calibration_data: Data for the criterion in any form that [`prepare_data`] takes; by default the config's.
             search_data: Data on which candidates are scored; by default the config's.
             push_to_hub: Also push the checkpoint.
@@ -160,7 +161,7 @@ class MoEPruner(OptimumQuantizer):
 
         Raises:
             ValueError: Wrong data or a broken model, before any long work.
-            FileExistsError: `save_directory` holds something else.
+            FileExistsError: `save_directory` holds something else, or the model itself.
         """
         if push_to_hub:
             hub_model_id = hub_model_id or _name_of(save_directory)
@@ -173,7 +174,8 @@ class MoEPruner(OptimumQuantizer):
         if search_data is not None and self.config.allocation != "evolution":
             raise ValueError(f"allocation={self.config.allocation!r} searches nothing; leave search_data out.")
         if save_directory is not None:
-            check_output_folder(save_directory)
+            check_output_folder(save_directory, self.model.name_or_path)
+            warn_of_replacement(save_directory)
         self._prepare(calibration_data, search_data)
         self._state = None
         if save_directory is not None:
@@ -277,11 +279,11 @@ class MoEPruner(OptimumQuantizer):
             **save_kwargs: Go to the model's `save_pretrained`, such as `max_shard_size`.
 
         Raises:
-            FileExistsError: `save_directory` holds something else.
+            FileExistsError: `save_directory` holds something else, or the model itself.
             ValueError: Nothing is pruned yet, or `remote_code` with a model that brings code of its own.
         """
         result = self._applied_result()
-        check_output_folder(save_directory)
+        check_output_folder(save_directory, self.model.name_or_path)
         write_checkpoint(
             save_directory, self.model, self.tokenizer, self.config, result, remote_code=remote_code, **save_kwargs
         )

@@ -445,6 +445,30 @@ def test_an_output_folder_that_holds_something_else(tmp_path):
         pruner.prune(tmp_path / "file", rows(), rows())
 
 
+def test_the_model_itself_is_never_written_over(tmp_path):
+    """Pruning again, with the folder of the model given as the output."""
+    make_pruner(allocation=[6, 6, 0]).prune(tmp_path / "first", rows())
+    before = (tmp_path / "first" / "model.safetensors").read_bytes()
+    pruner = MoEPruner.from_pretrained(
+        tmp_path / "first", EvoESAPConfig(allocation=[0, 0, 6], sequence_length=16, calibration_samples=6)
+    )
+    (tmp_path / "link").symlink_to(tmp_path / "first")
+    for folder in (tmp_path / "first", tmp_path / "link", tmp_path / "first" / ".." / "first"):
+        with pytest.raises(FileExistsError, match="holds the model that is to be pruned"):
+            pruner.prune(folder, rows())
+    pruner.prune(tmp_path / "second", rows())
+    with pytest.raises(FileExistsError, match="holds the model that is to be pruned"):
+        pruner.save_pretrained(tmp_path / "first")
+    assert (tmp_path / "first" / "model.safetensors").read_bytes() == before
+
+
+def test_an_earlier_result_is_replaced_with_a_warning(tmp_path, caplog):
+    make_pruner(allocation=[6, 6, 0]).prune(tmp_path / "out", rows())
+    assert "earlier result" not in caplog.text
+    make_pruner(allocation=[6, 0, 6]).prune(tmp_path / "out", rows())
+    assert "out holds an earlier result, which this one will replace" in caplog.text
+
+
 def test_an_earlier_result_is_replaced_and_the_users_files_stay(tmp_path):
     make_pruner(allocation=[6, 6, 0]).prune(tmp_path / "out", rows())
     (tmp_path / "out" / "model-00007-of-00009.safetensors").write_text("a shard of an older checkpoint")

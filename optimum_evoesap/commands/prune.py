@@ -80,7 +80,13 @@ def _add_loading_options(group: Any) -> None:
 
 
 def _add_output_options(group: Any) -> None:
-    add_option(group, "-o", "--output", required=True, help="New or empty folder for the pruned model.")
+    add_option(
+        group,
+        "-o",
+        "--output",
+        required=True,
+        help="New or empty folder for the pruned model, or one with an earlier result, which is then replaced.",
+    )
     add_option(
         group,
         "--no-resume",
@@ -120,7 +126,7 @@ def _run(args: Namespace) -> None:
     # A user of the terminal wants to read that a killed run goes on; a library keeps silent about it.
     logging.basicConfig(format="%(message)s")
     logging.getLogger("optimum_evoesap").setLevel(logging.INFO)
-    check_output_folder(args.output)
+    check_output_folder(args.output, args.model)
     pruner = MoEPruner.from_pretrained(
         args.model,
         config=make_config(args),
