@@ -20,7 +20,9 @@ class EvoESAPOptions:
     """The fields of [`EvoESAPConfig`], their defaults (the paper's, arXiv 2603.06003) and their help texts."""
 
     sparsity: float | None = _option(
-        0.25, "Share of the routed experts to remove, in (0, 1). Follows from an explicit allocation."
+        0.25,
+        "Share of the routed experts to remove, in (0, 1), rounded to whole experts in each layer. Follows from an "
+        "explicit allocation.",
     )
     criterion: str = _option(
         "reap", "Which experts of a layer go first: frequency, ean, seer, reap or a registered name."

@@ -294,7 +294,8 @@ def test_layouts(row, columns, expected):
     [
         ({"body": "x", "url": "u"}, None, "has the columns 'body', 'url'; known are: messages; .*`columns` option"),
         ({"body": "x"}, {"text": "content"}, "`columns` names 'content', but the columns are 'body'"),
-        ({"body": "x"}, {"txt": "body"}, "no known layout .*`columns={'txt': 'body'}`"),
+        ({"body": "x"}, {"txt": "body"}, "`columns` names the role 'txt'; the roles are .*'prompt', .*'text'"),
+        ({"body": "x"}, {"prompt": "body"}, "no known layout .*`columns={'prompt': 'body'}`"),
         ({"text": 3}, None, "'text' holds int where text was expected"),
         ({"messages": "hello"}, None, "'messages' holds str where a list of messages was expected"),
         ({"messages": ["hello"]}, None, "holds str where a message was expected"),
@@ -614,6 +615,17 @@ def test_empty_file(file_name, content, tmp_path, tokenizer):
     (tmp_path / file_name).write_text(content)
     with pytest.raises(DataError, match=f"{file_name} is empty"):
         single(str(tmp_path / file_name), tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("file_name", "end"), [("a.jsonl", '{"text": "x"\n'), ("a.json", '{"text": }'), ("a.txt", None)]
+)
+def test_malformed_file(file_name, end, tmp_path, tokenizer):
+    """The error names the file and the kind of data, of which a run has two."""
+    good = '{"text": "some words"}\n' if end else "some words\n"
+    (tmp_path / file_name).write_bytes((3 * good).encode() + (end.encode() if end else b"\xff\xfe\xff\n"))
+    with pytest.raises(DataError, match=f"^search data: {file_name} cannot be read: "):
+        prepare_data(str(tmp_path / file_name), options(num_samples=50), tokenizer, name="search data")
 
 
 @pytest.mark.parametrize(

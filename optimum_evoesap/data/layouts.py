@@ -73,6 +73,10 @@ def read_document(row: Mapping[str, Any], columns: Mapping[str, str] | None = No
         DataError: The columns are those of no layout, or hold something else than text or messages.
     """
     columns = columns or {}
+    roles = sorted({name for layout in LAYOUTS for name in (*layout.required, *layout.optional)})
+    unknown = [role for role in columns if role not in roles]
+    if unknown:
+        raise DataError(f"`columns` names the role {_listed(unknown)}; the roles are {_listed(roles)}")
     missing = [own for own in columns.values() if own not in row]
     if missing:
         raise DataError(f"`columns` names {_listed(missing)}, but the columns are {_listed(row)}")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -69,7 +69,8 @@ def open_source(source: Source, options: DataOptions) -> Iterable[dict[str, Any]
     """Open a source as a shuffled stream of rows.
 
     Raises:
-        DataError: The Hub or the folder has no such data, configuration or split, or the file is of an unknown kind.
+        DataError: The Hub or the folder has no such data, configuration or split, or the file is of an unknown kind;
+            or, while the rows are read, one of them is malformed.
     """
     from datasets import load_dataset
 
@@ -87,7 +88,15 @@ def open_source(source: Source, options: DataOptions) -> Iterable[dict[str, Any]
         raise DataError(f"{source.label} is empty: it holds no row") from error
     except (FileNotFoundError, ValueError) as error:
         raise DataError(f"the data set {source.name!r} cannot be opened: {error}") from error
-    return dataset.shuffle(seed=options.seed, buffer_size=SHUFFLE_BUFFER_SIZE)
+    return _readable(dataset.shuffle(seed=options.seed, buffer_size=SHUFFLE_BUFFER_SIZE), source)
+
+
+def _readable(rows: Iterable[dict[str, Any]], source: Source) -> Iterator[dict[str, Any]]:
+    """The rows; what the readers of `datasets` say of a malformed one does not name the file."""
+    try:
+        yield from rows
+    except ValueError as error:
+        raise DataError(f"{source.label} cannot be read: {error}") from error
 
 
 def _parse_one(piece: str) -> tuple[str, str | None, int | None]:
