@@ -127,9 +127,9 @@ class MoEPruner(OptimumQuantizer):
                 raise ValueError(f"The model is loaded already; {', '.join(model_kwargs)} would have no effect.")
             return cls(model_or_path, config, tokenizer)
         path = str(model_or_path)
+        model = load_model(path, lambda bare: cls(bare, config), **model_kwargs)
         if tokenizer is None:
             tokenizer = find_processor(path, **model_kwargs)
-        model = load_model(path, lambda bare: cls(bare, config), **model_kwargs)
         return cls(model, config, tokenizer)
 
     def prune(

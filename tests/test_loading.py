@@ -15,6 +15,7 @@ import pytest
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedTokenizerBase
 
+from optimum_evoesap import MoEPruner
 from optimum_evoesap.loading import choose_model, find_processor, load_bare_model, load_model, load_processor
 
 from . import model_matrix
@@ -149,9 +150,12 @@ def test_code_of_the_checkpoint_comes_first_where_it_is_trusted(tmp_path, monkey
     assert type(bare).__name__ == "OwnModel" and bare.device.type == "meta"
 
 
-def test_a_folder_that_is_not_there():
+def test_a_folder_that_is_not_there(caplog):
     with pytest.raises(FileNotFoundError, match="There is no folder ./nowhere"):
         load_bare_model("./nowhere")
+    with pytest.raises(FileNotFoundError, match="There is no folder ./nowhere"):
+        MoEPruner.from_pretrained("./nowhere")
+    assert not caplog.text  # nothing about a tokenizer, which is not what is wrong
 
 
 # Processors
