@@ -12,7 +12,7 @@ from optimum_evoesap.fitness.esap import esap
 from optimum_evoesap.kernels import esap_rows
 from optimum_evoesap.kernels.overlap_rows import OverlapRows
 
-from .timing import measure, report
+from .timing import measure, parse_arguments, report
 
 
 def two_launches(teacher: torch.Tensor, student: torch.Tensor) -> torch.Tensor:
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=4096)
     parser.add_argument("--vocabularies", type=int, nargs="+", default=[50304, 151936, 49155])
     parser.add_argument("--dtype", default="bfloat16")
-    arguments = parser.parse_args()
+    arguments = parse_arguments(parser)
     for vocabulary in arguments.vocabularies:
         torch.manual_seed(0)
         teacher = 2 * torch.randn(arguments.rows, vocabulary, device="cuda", dtype=getattr(torch, arguments.dtype))

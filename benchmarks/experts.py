@@ -17,7 +17,7 @@ from optimum_evoesap.kernels.experts import fused_experts
 from optimum_evoesap.kernels.implementation import runs_products
 
 from .models import SIZES, make_config
-from .timing import measure, report
+from .timing import measure, parse_arguments, report
 
 
 def make_experts(config: PretrainedConfig) -> torch.nn.Module:
@@ -100,7 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--tokens", type=int, nargs="+", default=[16384])
-    arguments = parser.parse_args()
+    arguments = parse_arguments(parser)
     for name in arguments.models:
         config = make_config(name)
         torch.manual_seed(0)

@@ -22,7 +22,7 @@ from optimum_evoesap.virtual_slice import VirtualSlice
 
 from .models import WINDOW, add_arguments, arithmetic_seconds, make_model, make_windows
 from .naive import NaiveScorer, calibrate_naively
-from .timing import Timing, measure, product_rate, report
+from .timing import Timing, measure, parse_arguments, product_rate, report
 
 
 class Bench:
@@ -171,7 +171,7 @@ def main() -> None:
     parser.add_argument("--graph", action="store_true", help="time a CUDA graph too")
     parser.add_argument("--compile", action="store_true", help="time torch.compile too")
     parser.add_argument("--naive", action=argparse.BooleanOptionalAction, default=True)
-    arguments = parser.parse_args()
+    arguments = parse_arguments(parser)
     for name in arguments.models:
         time_model(name, arguments)
         torch.cuda.empty_cache()

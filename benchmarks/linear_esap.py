@@ -13,7 +13,7 @@ from optimum_evoesap.kernels import esap_rows, linear_esap, linear_esap_rows
 from optimum_evoesap.kernels.implementation import runs_products
 from optimum_evoesap.kernels.linear_esap import default_chunk_size
 
-from .timing import measure, report
+from .timing import measure, parse_arguments, report
 
 
 def functions(rows: int, vocabulary: int, hidden_size: int, chunk_sizes: list[int]) -> dict[str, Callable[[], object]]:
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--chunk-sizes", type=int, nargs="*", default=[256, 1536])
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--brief", action="store_true", help="only the products and the default, for many rounds")
-    arguments = parser.parse_args()
+    arguments = parse_arguments(parser)
     for vocabulary in arguments.vocabularies:
         found = functions(arguments.rows, vocabulary, arguments.hidden, arguments.chunk_sizes)
         if arguments.brief:

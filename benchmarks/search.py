@@ -23,7 +23,7 @@ from optimum_evoesap.virtual_slice import VirtualSlice
 
 from .models import WINDOW, add_arguments, make_model, make_windows
 from .naive import NaiveScorer
-from .timing import measure, report
+from .timing import measure, parse_arguments, report
 
 
 class Search:
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--population", type=int, default=8)
     parser.add_argument("--generations", type=int, default=3)
     parser.add_argument("--naive", nargs="*", default=["grouped_mm", "eager"])
-    arguments = parser.parse_args()
+    arguments = parse_arguments(parser)
     for name in arguments.models:
         search = Search(name, arguments)
         functions: dict[str, Callable[[], None]] = {"whole search": search.ours}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import datetime
 import importlib.metadata
@@ -30,6 +31,14 @@ class Timing:
     p20: float
     p80: float
     peak_mb: float
+
+
+def parse_arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """What the command line says; where there is no GPU to measure on, the program ends with a word on it."""
+    arguments = parser.parse_args()
+    if not torch.cuda.is_available():
+        parser.exit(2, "The benchmarks measure kernels and need an NVIDIA GPU; torch finds none here.\n")
+    return arguments
 
 
 def measure(functions: dict[str, Callable[[], object]], rounds: int = 20, warm_up: int = 3) -> dict[str, Timing]:
