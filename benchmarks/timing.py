@@ -1,5 +1,5 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""What all benchmarks share: timing on the GPU, and the table of results that is kept."""
+"""What all benchmarks share: a GPU that must be there, timing on it, and the table of results that is kept."""
 
 from __future__ import annotations
 

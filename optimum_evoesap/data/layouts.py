@@ -33,6 +33,11 @@ class Layout:
     optional: tuple[str, ...]
     read: Callable[[Mapping[str, Any]], Document]
 
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """What `DataOptions.columns` may give other columns to."""
+        return *self.required, *self.optional
+
 
 # In order of precedence: a row that fits several is read by the first.
 LAYOUTS: list[Layout] = []
@@ -73,16 +78,16 @@ def read_document(row: Mapping[str, Any], columns: Mapping[str, str] | None = No
         DataError: The columns are those of no layout, or hold something else than text or messages.
     """
     columns = columns or {}
-    roles = sorted({name for layout in LAYOUTS for name in (*layout.required, *layout.optional)})
-    unknown = [role for role in columns if role not in roles]
+    unknown = [role for role in columns if not any(role in layout.roles for layout in LAYOUTS)]
     if unknown:
+        roles = sorted({role for layout in LAYOUTS for role in layout.roles})
         raise DataError(f"`columns` names the role {_listed(unknown)}; the roles are {_listed(roles)}")
     missing = [own for own in columns.values() if own not in row]
     if missing:
         raise DataError(f"`columns` names {_listed(missing)}, but the columns are {_listed(row)}")
     row = {**row, **{usual: row[own] for usual, own in columns.items()}}
     for layout in LAYOUTS:
-        if set(columns) <= {*layout.required, *layout.optional} and set(layout.required) <= set(row):
+        if set(columns) <= set(layout.roles) and set(layout.required) <= set(row):
             return layout.read(row)
     known = "; ".join(" + ".join(layout.required) for layout in LAYOUTS)
     raise DataError(

@@ -23,7 +23,7 @@ def _product(
     hidden, weight, bias, row, column, vocabulary, hidden_size, HAS_BIAS: tl.constexpr,
     BLOCK_ROWS: tl.constexpr, BLOCK_COLUMNS: tl.constexpr, BLOCK_HIDDEN: tl.constexpr,
 ):  # fmt: skip
-    """A tile of the output layer's results in float32."""
+    """A tile of what the output layer gives, as rounded pairs."""
     tile = tl.zeros((BLOCK_ROWS, BLOCK_COLUMNS), dtype=tl.float32)
     for block in range(tl.cdiv(hidden_size, BLOCK_HIDDEN)):
         start = block * BLOCK_HIDDEN
@@ -31,7 +31,7 @@ def _product(
     if HAS_BIAS:
         columns = column + tl.arange(0, BLOCK_COLUMNS)
         tile += tl.load(bias + columns, mask=columns < vocabulary, other=0.0).to(tl.float32)[None, :]
-    return tile
+    return rounded_pairs(tile, hidden.dtype)
 
 
 @triton.jit
@@ -61,11 +61,10 @@ def student_kernel(
     for tile in tl.range(tl.program_id(0), row_tiles * tl.cdiv(vocabulary, BLOCK_COLUMNS), PROGRAMS, flatten=True):
         row, part = tile % row_tiles * BLOCK_ROWS, tile // row_tiles
         column = part * BLOCK_COLUMNS
-        results = _product(
+        pairs = _product(
             hidden, weight, bias, row, column, vocabulary, hidden_size, HAS_BIAS,
             BLOCK_ROWS, BLOCK_COLUMNS, BLOCK_HIDDEN,
         )  # fmt: skip
-        pairs = rounded_pairs(results, hidden.dtype)
         tl.store(words + tl.cast(tile, tl.int64) * WORDS + tl.arange(0, WORDS), words_by_thread(pairs))
         even, odd = logits_of_pairs(pairs, scale, soft_cap, hidden.dtype, HAS_SCALE, HAS_SOFT_CAP)
         even, odd = _within(even, odd, column, vocabulary, EVEN)
@@ -107,16 +106,15 @@ def teacher_kernel(
     for tile in tl.range(tl.program_id(0), row_tiles * tl.cdiv(vocabulary, BLOCK_COLUMNS), PROGRAMS, flatten=True):
         row, part = tile % row_tiles * BLOCK_ROWS, tile // row_tiles
         column = part * BLOCK_COLUMNS
-        results = _product(
+        pairs = _product(
             hidden, weight, bias, row, column, vocabulary, hidden_size, HAS_BIAS,
             BLOCK_ROWS, BLOCK_COLUMNS, BLOCK_HIDDEN,
         )  # fmt: skip
         places = row + tl.arange(0, BLOCK_ROWS)
         teacher_sum = tl.load(teacher_log_sum_exp + places, mask=places < rows, other=0.0)[:, None]
         student_sum = tl.load(student_log_sum_exp + places, mask=places < rows, other=0.0)[:, None]
-        pairs = pairs_by_row(tl.load(words + tl.cast(tile, tl.int64) * WORDS + tl.arange(0, WORDS)))
-        students = logits_of_pairs(pairs, scale, soft_cap, hidden.dtype, HAS_SCALE, HAS_SOFT_CAP)
-        pairs = rounded_pairs(results, hidden.dtype)
+        students = pairs_by_row(tl.load(words + tl.cast(tile, tl.int64) * WORDS + tl.arange(0, WORDS)))
+        students = logits_of_pairs(students, scale, soft_cap, hidden.dtype, HAS_SCALE, HAS_SOFT_CAP)
         teachers = logits_of_pairs(pairs, scale, soft_cap, hidden.dtype, HAS_SCALE, HAS_SOFT_CAP)
         even = tl.minimum(teachers[0] - teacher_sum, students[0] - student_sum, propagate_nan=tl.PropagateNan.ALL)
         odd = tl.minimum(teachers[1] - teacher_sum, students[1] - student_sum, propagate_nan=tl.PropagateNan.ALL)
