@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from typing import Any
+import functools
+from typing import TYPE_CHECKING, Any
 
 from optimum.configuration_utils import BaseConfig
 from optimum.version import __version__ as optimum_version
@@ -22,10 +23,14 @@ _OPTION_NAMES = tuple(option.name for option in dataclasses.fields(EvoESAPOption
 _VERSION_KEYS = ("optimum_version", "transformers_version", "optimum_evoesap_version")
 # What transformers' own loading code passes along; never a choice of the user.
 _LOADING_KEYS = ("model_type", "name_or_path", "_commit_hash")
+_FROM_PRETRAINED_KEYS = ("_from_auto", "_from_pipeline", "_commit_hash")
 
 
 class EvoESAPConfig(EvoESAPOptions, BaseConfig):
     """Configuration of a pruning run; see [`EvoESAPOptions`] for the fields.
+
+    It is checked when it is made and fixed from then on: a run that began with one ends with the same. `replace` makes
+    another.
 
     Args:
         **options: Any field of [`EvoESAPOptions`].
@@ -43,22 +48,63 @@ class EvoESAPConfig(EvoESAPOptions, BaseConfig):
     CONFIG_NAME = FULL_CONFIGURATION_FILE = "evoesap_config.json"
     model_type = "evoesap"
 
-    def __init__(self, **options: Any):
-        unknown = [name for name in options if name not in (*_OPTION_NAMES, *_VERSION_KEYS, *_LOADING_KEYS)]
-        if unknown:
-            close = difflib.get_close_matches(unknown[0], _OPTION_NAMES, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else f"; the fields are {', '.join(_OPTION_NAMES)}."
-            raise ValueError(f"EvoESAPConfig has no field {unknown[0]!r} (value {options[unknown[0]]!r}){hint}")
-        BaseConfig.__init__(self)
-        for option in dataclasses.fields(EvoESAPOptions):
-            setattr(self, option.name, options.get(option.name, option.default))
-        if self.is_explicit:
-            if options.get("sparsity") is not None:
-                self._fail("sparsity", "it follows from the removed counts in allocation; leave one of the two out.")
-            self.sparsity = None
-        self._check_choices()
-        self._check_numbers()
-        self._check_allocation()
+    if not TYPE_CHECKING:  # there, and for `inspect.signature`, the fields of EvoESAPOptions are the arguments
+
+        @functools.wraps(EvoESAPOptions.__init__)
+        def __init__(self, **options: Any):
+            _check_names(options)
+            BaseConfig.__init__(self)
+            for option in dataclasses.fields(EvoESAPOptions):
+                setattr(self, option.name, options.get(option.name, option.default))
+            if self.is_explicit:
+                if options.get("sparsity") is not None:
+                    remedy = "it follows from the removed counts in allocation; leave one of the two out."
+                    self._fail("sparsity", remedy)
+                self.sparsity = None
+            self._check_choices()
+            self._check_numbers()
+            self._check_allocation()
+            self.__dict__["_is_fixed"] = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _OPTION_NAMES and self.__dict__.get("_is_fixed"):
+            raise dataclasses.FrozenInstanceError(
+                f"EvoESAPConfig.{name} is fixed once the configuration is made; make another one with "
+                f"config.replace({name}={value!r})."
+            )
+        super().__setattr__(name, value)
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """A configuration from the fields in a dict; keyword arguments go before them.
+
+        Args:
+            config_dict: Fields, such as `to_dict` gives them.
+            **kwargs: Further fields, and `return_unused_kwargs` as in transformers: return a pair of the configuration
+                and the keyword arguments that are no fields, where otherwise those are errors.
+
+        Raises:
+            ValueError: As for the class.
+        """
+        returns_unused = kwargs.pop("return_unused_kwargs", False)
+        kwargs = {name: value for name, value in kwargs.items() if name not in _FROM_PRETRAINED_KEYS}
+        unused = {name: kwargs.pop(name) for name in list(kwargs) if returns_unused and name not in _OPTION_NAMES}
+        config = cls(**config_dict | kwargs)
+        return (config, unused) if returns_unused else config
+
+    def replace(self, **changes: Any) -> EvoESAPConfig:
+        """A configuration with other values in some fields; removed counts as allocation take the place of a sparsity.
+
+        Args:
+            **changes: Any field of [`EvoESAPOptions`].
+
+        Raises:
+            ValueError: As for the class.
+        """
+        options = {name: getattr(self, name) for name in _OPTION_NAMES}
+        if not isinstance(changes.get("allocation", ""), str):
+            options["sparsity"] = None
+        return EvoESAPConfig(**options | changes)
 
     @property
     def is_explicit(self) -> bool:
@@ -84,7 +130,10 @@ class EvoESAPConfig(EvoESAPOptions, BaseConfig):
                 more = f" (or register your own with @register_{name})" if name != "scored_tokens" else ""
                 self._fail(name, f"choose one of {', '.join(allowed)}{more}.")
         for name in ("calibration_dataset", "search_dataset", "data_split"):
-            if not isinstance(getattr(self, name), str) or not getattr(self, name).strip():
+            value = getattr(self, name)
+            if value is None and name != "data_split":
+                continue  # the data were, or will be, given in memory
+            if not isinstance(value, str) or not value.strip():
                 self._fail(name, "give the name or path as a non-empty string.")
         for name in ("data_config", "data_revision"):
             if getattr(self, name) is not None and not isinstance(getattr(self, name), str):
@@ -132,6 +181,14 @@ class EvoESAPConfig(EvoESAPOptions, BaseConfig):
             self._fail("allocation", "removed counts are whole numbers of at least 0, one per sparse layer.")
         if not any(counts):
             self._fail("allocation", "it removes nothing; remove at least one expert from one layer.")
+
+
+def _check_names(options: dict[str, Any]) -> None:
+    unknown = [name for name in options if name not in (*_OPTION_NAMES, *_VERSION_KEYS, *_LOADING_KEYS)]
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], _OPTION_NAMES, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else f"; the fields are {', '.join(_OPTION_NAMES)}."
+        raise ValueError(f"EvoESAPConfig has no field {unknown[0]!r} (value {options[unknown[0]]!r}){hint}")
 
 
 def _is_count(value: Any, low: int) -> bool:

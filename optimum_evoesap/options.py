@@ -36,12 +36,13 @@ class EvoESAPOptions:
         "esap", "What the search maximises: esap, kl, reverse_kl, nll, sampled_acceptance or a registered name."
     )
 
-    calibration_dataset: str = _option(
+    calibration_dataset: str | None = _option(
         "theblackcat102/evol-codealpaca-v1",
-        "Data that the criterion's statistics come from: a Hub name, a local path, or a mixture name:samples,...",
+        "Data that the criterion's statistics come from: a Hub name, a local path, or a mixture name:samples,...; "
+        "none in the record of a run whose data were given in memory.",
     )
     calibration_samples: int = _option(1024, "Windows of calibration data.")
-    search_dataset: str = _option(
+    search_dataset: str | None = _option(
         "allenai/tulu-3-sft-personas-math", "Data on which candidates are scored; the same forms."
     )
     search_samples: int = _option(64, "Windows of search data.")
