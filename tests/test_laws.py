@@ -24,6 +24,7 @@ from .model_matrix import (
     DEVICE,
     MODEL_TYPES,
     ROWS,
+    aligned,
     layers_of,
     make_config,
     make_model,
@@ -56,7 +57,7 @@ def prune(model, kept):
 
 def reload(model, folder, **options):
     model.save_pretrained(folder, **options)
-    return type(model).from_pretrained(folder, dtype="auto").eval().to(DEVICE)
+    return aligned(type(model).from_pretrained(folder, dtype="auto").eval().to(DEVICE))
 
 
 def skip_what_fails_unpruned(model_type, dtype=torch.float32, needs="logits", **options):

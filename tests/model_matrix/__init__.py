@@ -66,6 +66,17 @@ def make_model(model_type: str, dtype: torch.dtype = torch.float32, seed: int = 
         return row.load_class().from_pretrained(folder, dtype=dtype).eval().to(DEVICE)
 
 
+def aligned(model: PreTrainedModel) -> PreTrainedModel:
+    """A loaded model with each tensor in memory of its own.
+
+    safetensors maps tensors at odd addresses, where some processors take other kernels, whose sums may differ in the
+    last bit from those of the same numbers elsewhere.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()
+    return model
+
+
 def uniformly_kept(layer: MoELayer, number: int) -> list[int]:
     """The first experts of each router group of each block, `number` a block."""
     size = layer.num_experts // layer.num_groups
