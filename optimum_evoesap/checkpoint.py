@@ -6,19 +6,22 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .configuration import EvoESAPConfig
-from .hub import base_card_metadata, check_remote_code, create_model_card, set_remote_code
+from .hub import base_card_metadata, check_remote_code, create_model_card, push_folder, set_remote_code
 from .hub.names import clean_value, is_hub_id
 from .hub.push import REPLACED
+from .hub.remote_code import CODE
 from .result import RESULT_NAME, PruningResult
 from .search_state import STATE_FOLDER
 
 
 if TYPE_CHECKING:
+    from huggingface_hub import CommitInfo
     from transformers import PreTrainedModel
 
     from .loading import Processor
@@ -66,8 +69,6 @@ def write_checkpoint(
     tokenizer: Processor | None,
     config: EvoESAPConfig,
     result: PruningResult,
-    repo_id: str | None = None,
-    token: str | bool | None = None,
     remote_code: bool = False,
     **save_kwargs: Any,
 ) -> None:
@@ -82,9 +83,6 @@ def write_checkpoint(
         tokenizer: Saved too where there is one; a processor with its tokenizer.
         config: Written as `evoesap_config.json`.
         result: Written as `evoesap_result.json`.
-        repo_id: The repository that the folder is for, if any: named in the model card, and then the names of local
-            files are left out of every file.
-        token: To read the base model's card on the Hub.
         remote_code: Add the code that loads it with `trust_remote_code=True`, without this package.
         **save_kwargs: Go to the model's `save_pretrained`, such as `max_shard_size`.
 
@@ -97,24 +95,66 @@ def write_checkpoint(
     directory = Path(directory)
     state = directory / STATE_FOLDER
     partial = state / "checkpoint"
-    shutil.rmtree(partial, ignore_errors=True)
+    clear_partial_checkpoint(directory)
     partial.mkdir(parents=True)
     model.save_pretrained(partial, **save_kwargs)
     has_remote_code = set_remote_code(partial, model, remote_code)
     if tokenizer is not None:
         tokenizer.save_pretrained(partial)
-    if repo_id is None:
-        config.save_pretrained(partial)
-        result.save(partial)
-    else:
-        _without_local_paths(config, result, partial)
+    config.save_pretrained(partial)
+    result.save(partial)
+    _write_card(partial, config, result, has_remote_code)
+    _move_into_place(partial, directory)
+    try:
+        shutil.rmtree(state)
+    except OSError as error:
+        logger.warning("The result is whole, but what the run left in %s cannot be removed: %s", state, error)
+
+
+def clear_partial_checkpoint(directory: str | Path) -> None:
+    """Remove what an earlier run was writing when it was killed.
+
+    Raises:
+        OSError: It cannot be removed; a run finds that out before its work.
+    """
+    partial = Path(directory) / STATE_FOLDER / "checkpoint"
+    if partial.exists():
+        shutil.rmtree(partial)
+
+
+def push_checkpoint(
+    directory: str | Path, config: EvoESAPConfig, result: PruningResult, repo_id: str, **options: Any
+) -> CommitInfo:
+    """Push a saved checkpoint; its card, configuration and result then name the repository and no local file.
+
+    Args:
+        directory: What [`write_checkpoint`] wrote.
+        config: The configuration of the run.
+        result: Its record.
+        repo_id: The repository.
+        **options: Go to [`push_folder`].
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        public = Path(folder)
+        _write_without_local_paths(config, result, public)
+        has_remote_code = (Path(directory) / CODE.name).is_file()
+        _write_card(public, config, result, has_remote_code, repo_id, options.get("token"))
+        return push_folder(directory, repo_id, in_place_of=public, **options)
+
+
+def _write_card(
+    folder: Path,
+    config: EvoESAPConfig,
+    result: PruningResult,
+    has_remote_code: bool,
+    repo_id: str | None = None,
+    token: str | bool | None = None,
+) -> None:
     base = base_card_metadata(result.base_model, token=token)
     card = create_model_card(
         result, config.to_dict(), base_card_data=base, repo_id=repo_id, has_remote_code=has_remote_code
     )
-    card.save(partial / "README.md")
-    _move_into_place(partial, directory)
-    shutil.rmtree(state)
+    card.save(folder / "README.md")
 
 
 def _move_into_place(partial: Path, directory: Path) -> None:
@@ -130,8 +170,8 @@ def _move_into_place(partial: Path, directory: Path) -> None:
         os.replace(new, old)
 
 
-def _without_local_paths(config: EvoESAPConfig, result: PruningResult, directory: Path) -> None:
-    """Write config and result for the public: what a file of this machine is called is nobody's business."""
+def _write_without_local_paths(config: EvoESAPConfig, result: PruningResult, directory: Path) -> None:
+    """Write config and result for the public, without the names of files of this machine."""
     EvoESAPConfig(**clean_value(config.to_dict())).save_pretrained(directory)
     data = {kind: clean_value(summary) for kind, summary in result.data.items()}
     base_model = result.base_model if is_hub_id(result.base_model) else None

@@ -54,6 +54,11 @@ class ModelInputs:
         if given is None and kind in self.prepared:
             return self.prepared[kind]
         source = getattr(self._config, f"{kind}_dataset") if given is None else given
+        if source is None:
+            raise DataError(
+                f"{kind} data: the configuration names none ({kind}_dataset=None), as where they were given in "
+                f"memory; pass {kind}_data, or a configuration with {kind}_dataset."
+            )
         vocab_size = self._model.get_input_embeddings().weight.shape[0]
         name, placeholders = f"{kind} data", self._placeholder_tokens()
         data = prepare_data(source, self._options(kind), self._tokenizer, vocab_size, name, placeholders)

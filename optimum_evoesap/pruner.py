@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,10 +14,17 @@ from optimum.quantization_base import OptimumQuantizer
 from transformers import PreTrainedModel
 
 from .adapters import find_moe_layers, model_structure
-from .checkpoint import check_output_folder, warn_of_replacement, write_checkpoint
+from .checkpoint import (
+    check_output_folder,
+    clear_partial_checkpoint,
+    push_checkpoint,
+    warn_of_replacement,
+    write_checkpoint,
+)
 from .configuration import EvoESAPConfig
 from .criteria import PruningOrder, pruning_order
-from .hub import check_push, check_remote_code, push_folder
+from .data import TokenizedData
+from .hub import check_push, check_remote_code
 from .kernels.fast_forward import fast_forward
 from .loading import Processor, find_processor, load_model, load_processor
 from .model_inputs import ModelInputs
@@ -25,7 +33,7 @@ from .planning import allocation_space, explicit_counts
 from .rebuild import check_rebuild
 from .record import model_size, record_run
 from .result import PruningResult
-from .search import kept_experts, search_allocation
+from .search import kept_experts, score_allocation, search_allocation
 from .search_state import SearchState, fingerprint
 from .statistics import ExpertStatistics
 from .surgery import remove_experts
@@ -52,12 +60,14 @@ class MoEPruner(OptimumQuantizer):
             tokenized or images read, and saved with the checkpoint.
 
     Attributes:
+        config: The choices; fixed from the start, but for the allocation that `apply` is given, and data in memory, of
+            which it says that it names none.
         sparse_layers: Decoder-layer indices of the sparse layers.
         statistics: What `calibrate` measured.
         order: Experts of each layer from the first to go, by `rank`.
         allocation: Experts to remove from each sparse layer, by `search`.
         kept_experts: The kept experts of each decoder layer, from `order` and `allocation`.
-        scores: Fitness of the `best` and the `uniform` allocation, on search and held-out data.
+        scores: Fitness of this allocation (`best`) and of the `uniform` one, on search and held-out data.
         history: The search, one entry a generation.
         result: The record of the run, after `apply`.
 
@@ -80,7 +90,7 @@ class MoEPruner(OptimumQuantizer):
         tokenizer: Processor | None = None,
     ):
         self.model = model.eval() if isinstance(model, PreTrainedModel) else model
-        self.config = config or EvoESAPConfig()
+        self._config = config or EvoESAPConfig()
         self.tokenizer = tokenizer
         self.structure = model_structure(model)
         self.layers = find_moe_layers(model, self.structure)
@@ -141,7 +151,11 @@ class MoEPruner(OptimumQuantizer):
         hub_model_id: str | None = None,
         resume: bool = True,
         remote_code: bool = False,
-        **hub_kwargs: Any,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        commit_message: str | None = None,
+        create_pr: bool = False,
     ) -> PreTrainedModel:
         """Calibrate, rank, search, apply, and save or push.
 
@@ -149,33 +163,42 @@ class MoEPruner(OptimumQuantizer):
             save_directory: Where the checkpoint goes; a killed run with the same folder goes on where it was, and an
                 earlier result in it is replaced, of which a warning is logged.
             calibration_data: Data for the criterion in any form that [`prepare_data`] takes; by default the config's.
-            search_data: Data on which candidates are scored; by default the config's.
+            search_data: Data on which candidates are scored; by default the config's. With an allocation that is not
+                searched they are optional, and that allocation is scored on them.
             push_to_hub: Also push the checkpoint.
             hub_model_id: Repository to push to; by default the name of `save_directory`.
             resume: Go on with what a killed run left in `save_directory`.
             remote_code: As in `save_pretrained`, for what is saved and pushed.
-            **hub_kwargs: `private`, `token`, `revision`, `commit_message`, `create_pr`; see `push_to_hub`.
+            private: As in `push_to_hub`, like the four arguments that follow.
+            token: Access token.
+            revision: Branch to push to.
+            commit_message: Message of the commit.
+            create_pr: Open a pull request.
 
         Returns:
             The pruned model.
 
         Raises:
-            ValueError: Wrong data or a broken model, before any long work.
+            ValueError: Wrong data, a broken model, or an argument that would have no effect, before any long work.
             FileExistsError: `save_directory` holds something else, or the model itself.
+            OSError: `save_directory` cannot be written.
         """
+        hub_options: dict[str, Any] = {"private": private, "token": token, "revision": revision}
+        hub_options |= {"commit_message": commit_message, "create_pr": create_pr}
         if push_to_hub:
             hub_model_id = hub_model_id or _name_of(save_directory)
-            check_push(hub_model_id, **hub_kwargs)
+            check_push(hub_model_id, **hub_options)
+        else:
+            _check_no_hub_options(hub_options | {"hub_model_id": hub_model_id})
         if remote_code:
             if save_directory is None and not push_to_hub:
                 raise ValueError("remote_code=True has no effect without save_directory or push_to_hub.")
             check_remote_code(self.model)
         self._check_whole()
-        if search_data is not None and self.config.allocation != "evolution":
-            raise ValueError(f"allocation={self.config.allocation!r} searches nothing; leave search_data out.")
         if save_directory is not None:
             check_output_folder(save_directory, self.model.name_or_path)
             warn_of_replacement(save_directory)
+            clear_partial_checkpoint(save_directory)
         self._prepare(calibration_data, search_data)
         self._state = None
         if save_directory is not None:
@@ -188,12 +211,23 @@ class MoEPruner(OptimumQuantizer):
         if save_directory is not None:
             result = self._applied_result()
             write_checkpoint(save_directory, self.model, self.tokenizer, self.config, result, remote_code=remote_code)
-        if push_to_hub:
-            self.push_to_hub(str(hub_model_id), remote_code=remote_code, **hub_kwargs)
+        if push_to_hub and save_directory is not None:
+            push_checkpoint(save_directory, self.config, self._applied_result(), str(hub_model_id), **hub_options)
+        elif push_to_hub:
+            self.push_to_hub(str(hub_model_id), remote_code=remote_code, **hub_options)
         return self.model
 
     def quantize(self, save_dir: str | Path, file_prefix: str | None = None, **kwargs: Any) -> PreTrainedModel:
-        """The same as `prune(save_directory=save_dir, ...)`, under the name that every Optimum quantizer has."""
+        """The same as `prune(save_directory=save_dir, ...)`, under the name that every Optimum quantizer has.
+
+        Args:
+            save_dir: As `save_directory` of `prune`.
+            file_prefix: Must be left out.
+            **kwargs: The other arguments of `prune`.
+
+        Raises:
+            ValueError: A `file_prefix`, or as `prune`.
+        """
         if file_prefix is not None:
             raise ValueError(
                 f"file_prefix={file_prefix!r}: a transformers checkpoint has fixed file names; leave it out."
@@ -201,9 +235,20 @@ class MoEPruner(OptimumQuantizer):
         return self.prune(save_directory=save_dir, **kwargs)
 
     def calibrate(self, calibration_data: Any = None) -> ExpertStatistics:
-        """Run the model once over the calibration data and measure what each expert does."""
+        """Run the model once over the calibration data and measure what each expert does.
+
+        What later stages found before no longer holds, so it is forgotten.
+
+        Args:
+            calibration_data: As in `prune`.
+
+        Raises:
+            ValueError: The data cannot be used, or the model is pruned already.
+        """
         self._check_whole()
-        data = self._inputs.get("calibration", calibration_data)
+        self.statistics = self.order = None
+        self._forget_allocation()
+        data = self._get_data("calibration", calibration_data)
         key = fingerprint(self.model, self.layers, data.fingerprint)
         self.statistics = self._state.load_statistics(key) if self._state else None
         if self.statistics is None:
@@ -214,9 +259,16 @@ class MoEPruner(OptimumQuantizer):
         return self.statistics
 
     def rank(self) -> PruningOrder:
-        """Order the experts of each layer by the criterion, from the first to go to the last."""
+        """Order the experts of each layer by the criterion, from the first to go to the last.
+
+        An allocation found with another order no longer holds, so it is forgotten.
+
+        Raises:
+            ValueError: `calibrate` has not run yet.
+        """
         if self.statistics is None:
             raise ValueError("Nothing to rank by yet: call calibrate() first.")
+        self._forget_allocation()
         groups = {layer.index: layer.num_groups for layer in self.layers}
         self.order = pruning_order(self.statistics, self.config.criterion, groups)
         return self.order
@@ -224,26 +276,34 @@ class MoEPruner(OptimumQuantizer):
     def search(self, search_data: Any = None) -> list[int]:
         """Find how many experts go from each layer, and set `allocation`.
 
-        With `allocation="uniform"` or explicit counts in the config there is nothing to search.
+        With `allocation="uniform"` or explicit counts in the config there is nothing to search; where there are search
+        data, that allocation is scored on them.
+
+        Args:
+            search_data: As in `prune`.
+
+        Raises:
+            ValueError: `rank` has not run yet, or the data cannot be used.
         """
         self._check_whole()
         if self.order is None:
             raise ValueError("No pruning order yet: call calibrate() and rank() first.")
-        self.scores, self.history = {}, []
-        if not isinstance(self.config.allocation, str):
-            self.allocation = explicit_counts(self.config.allocation, self.layers)
-        elif self.config.allocation == "uniform":
-            self.allocation = list(self.space.uniform())
-        else:
-            data = self._inputs.get("search", search_data)
-            search, holdout = (list(self._inputs.batches(part)) for part in self._inputs.holdout_split(data))
-            choices = [getattr(self.config, name) for name in _SCORE_OPTIONS]
-            key = fingerprint(self.model, self.layers, data.fingerprint, self.order, choices)
-            with fast_forward(self.model):
-                found = search_allocation(
-                    self.model, self.layers, self.order, self.space, self.config, search, holdout, self._state, key
-                )
-            self.allocation, self.scores, self.history = found.allocation, found.scores, found.history
+        self._forget_allocation()
+        fixed = self._fixed_allocation()
+        if fixed is not None and not self._has_search_data(search_data):
+            self.allocation = fixed
+            return fixed
+        data = self._get_data("search", search_data)
+        search, holdout = (list(self._inputs.batches(part)) for part in self._inputs.holdout_split(data))
+        given = (self.model, self.layers, self.order, self.space, self.config)
+        with fast_forward(self.model):
+            if fixed is not None:
+                found = score_allocation(*given, tuple(fixed), search, holdout)
+            else:
+                choices = [getattr(self.config, name) for name in _SCORE_OPTIONS]
+                key = fingerprint(self.model, self.layers, data.fingerprint, self.order, choices)
+                found = search_allocation(*given, search, holdout, self._state, key)
+        self.allocation, self.scores, self.history = found.allocation, found.scores, found.history
         return self.allocation
 
     def apply(self, allocation: Sequence[int] | Mapping[int, int] | None = None) -> PreTrainedModel:
@@ -303,12 +363,13 @@ class MoEPruner(OptimumQuantizer):
         The arguments are those of [`push_folder`], and `remote_code` is that of `save_pretrained`.
         """
         result = self._applied_result()
-        save: dict[str, Any] = {"repo_id": repo_id, "token": token, "remote_code": remote_code}
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / "checkpoint"
-            write_checkpoint(target, self.model, self.tokenizer, self.config, result, **save)
-            return push_folder(
+            write_checkpoint(target, self.model, self.tokenizer, self.config, result, remote_code=remote_code)
+            return push_checkpoint(
                 target,
+                self.config,
+                result,
                 repo_id,
                 private=private,
                 token=token,
@@ -316,6 +377,11 @@ class MoEPruner(OptimumQuantizer):
                 commit_message=commit_message,
                 create_pr=create_pr,
             )
+
+    @property
+    def config(self) -> EvoESAPConfig:
+        """The choices."""
+        return self._config
 
     @property
     def kept_experts(self) -> dict[int, list[int]]:
@@ -326,10 +392,30 @@ class MoEPruner(OptimumQuantizer):
 
     def _prepare(self, calibration_data: Any, search_data: Any) -> None:
         """Bring up everything that can be wrong with the data or the model before the long work starts."""
-        self._inputs.check_model(self._inputs.get("calibration", calibration_data))
-        if self.config.allocation == "evolution":
-            self._inputs.check_model(self._inputs.get("search", search_data))
+        self._inputs.check_model(self._get_data("calibration", calibration_data))
+        if self._fixed_allocation() is None or self._has_search_data(search_data):
+            self._inputs.check_model(self._get_data("search", search_data))
             self._inputs.check_scored()
+
+    def _get_data(self, kind: str, given: Any) -> TokenizedData:
+        """The data of a kind; the config then names what was really used, or nothing where that was in memory."""
+        data = self._inputs.get(kind, given)
+        if given is not None:
+            name = os.fspath(given) if isinstance(given, (str, os.PathLike)) else None
+            self._config = self.config.replace(**{f"{kind}_dataset": name})
+        return data
+
+    def _has_search_data(self, given: Any) -> bool:
+        return given is not None or "search" in self._inputs.prepared
+
+    def _fixed_allocation(self) -> list[int] | None:
+        """The allocation that the config names; `None` where it is searched."""
+        if not isinstance(self.config.allocation, str):
+            return explicit_counts(self.config.allocation, self.layers)
+        return list(self.space.uniform()) if self.config.allocation == "uniform" else None
+
+    def _forget_allocation(self) -> None:
+        self.allocation, self.scores, self.history = None, {}, []
 
     def _take(self, allocation: Sequence[int] | Mapping[int, int]) -> None:
         """Set an allocation of the user's own; scores and history of another one are not its own."""
@@ -337,7 +423,7 @@ class MoEPruner(OptimumQuantizer):
         counts = list(replace(self.space, budget=sum(counts)).check(counts))
         if counts != self.allocation:
             self.allocation, self.scores, self.history = counts, {}, []
-            self.config = EvoESAPConfig(**self.config.to_dict() | {"allocation": counts, "sparsity": None})
+            self._config = self.config.replace(allocation=counts)
 
     def _check_whole(self) -> None:
         """Every stage needs the unpruned model, all of it."""
@@ -354,6 +440,12 @@ class MoEPruner(OptimumQuantizer):
         if self.result is None:
             raise ValueError("The model is not pruned yet: call prune() or apply() first.")
         return self.result
+
+
+def _check_no_hub_options(options: Mapping[str, Any]) -> None:
+    given = [name for name, value in options.items() if value not in (None, False)]
+    if given:
+        raise ValueError(f"{', '.join(given)} would have no effect; add push_to_hub=True to push the pruned model.")
 
 
 def _name_of(save_directory: str | Path | None) -> str:

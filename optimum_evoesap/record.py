@@ -26,7 +26,8 @@ def record_run(pruner: MoEPruner, data: dict[str, TokenizedData]) -> PruningResu
     parameters, size = model_size(pruner.model)
     num_experts = [layer.num_experts for layer in pruner.layers]
     allocation, scores = pruner.allocation or [], pruner.scores
-    beats_uniform = scores["holdout_best"] > scores["holdout_uniform"] if "holdout_best" in scores else None
+    not_compared_because = _why_not_compared(pruner, data)
+    is_compared = bool(scores) and not not_compared_because
     return PruningResult(
         base_model=pruner.model.config.name_or_path or None,
         model_type=pruner.model.config.model_type,
@@ -39,7 +40,8 @@ def record_run(pruner: MoEPruner, data: dict[str, TokenizedData]) -> PruningResu
         allocation=allocation,
         kept_experts=pruner.kept_experts,
         scores=scores,
-        beats_uniform=beats_uniform,
+        beats_uniform=scores["holdout_best"] > scores["holdout_uniform"] if is_compared else None,
+        not_compared_because=not_compared_because,
         history=pruner.history,
         parameters={"before": parameters},
         size_in_bytes={"before": size},
@@ -49,6 +51,16 @@ def record_run(pruner: MoEPruner, data: dict[str, TokenizedData]) -> PruningResu
         model_loader=loader_name(pruner.model),
         tokenizer_loader="AutoProcessor" if isinstance(pruner.tokenizer, ProcessorMixin) else "AutoTokenizer",
     )
+
+
+def _why_not_compared(pruner: MoEPruner, data: dict[str, TokenizedData]) -> str:
+    if not pruner.scores:
+        return ""
+    if pruner.config.allocation == "uniform":
+        return "it is the uniform allocation"
+    if not pruner.config.holdout_fraction:
+        return "holdout_fraction=0"
+    return "" if "holdout_best" in pruner.scores else f"{len(data['search'])} windows are too few to hold some out"
 
 
 def model_size(model: PreTrainedModel) -> tuple[int, int]:

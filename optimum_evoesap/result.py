@@ -21,16 +21,17 @@ class PruningResult:
         base_model: Hub id or path of the unpruned model (the teacher), `None` for a model made in memory.
         model_type: The `model_type` of its config.
         criterion: Name of the criterion that ordered the experts.
-        fitness: Name of the fitness that the search maximised; `None` when nothing was searched.
+        fitness: Name of the fitness that the scores are of; `None` when nothing was scored.
         sparsity: Removed experts over all routed experts, as achieved.
         budget: Number of removed experts; `sum(allocation)`.
         sparse_layers: Decoder-layer indices of the sparse layers, in order.
         num_experts: Routed experts of each sparse layer before pruning.
         allocation: Experts removed from each sparse layer.
         kept_experts: For each decoder layer, the kept experts by their index in the unpruned model.
-        scores: Fitness by name: `best` and `uniform` on the search data, `holdout_best` and `holdout_uniform` on
-            sequences that the search never saw. Empty when nothing was searched.
-        beats_uniform: Whether the allocation beats the uniform one on the held-out sequences (`None`: not searched).
+        scores: Fitness by name: `best` (this allocation) and `uniform` on the search data, `holdout_best` and
+            `holdout_uniform` on sequences that the search never saw. Empty when there were no search data.
+        beats_uniform: Whether the allocation beats the uniform one on the held-out sequences (`None`: not compared).
+        not_compared_because: Why it was not compared, where there are scores; otherwise empty.
         history: One entry a generation: `generation`, `best`, `uniform`, `mean`, `candidates` (scored so far),
             `allocation` (the best so far).
         parameters: Parameter counts, `before` and `after`.
@@ -54,6 +55,7 @@ class PruningResult:
     kept_experts: dict[int, list[int]]
     scores: dict[str, float] = field(default_factory=dict)
     beats_uniform: bool | None = None
+    not_compared_because: str = ""
     history: list[dict[str, Any]] = field(default_factory=list)
     parameters: dict[str, int] = field(default_factory=dict)
     size_in_bytes: dict[str, int] = field(default_factory=dict)

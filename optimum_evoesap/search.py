@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -60,19 +60,7 @@ def search_allocation(
         state: Keeps the scores of each generation, and brings those of a killed run.
         key: Fingerprint of everything the scores depend on.
     """
-
-    def score(scorer: FitnessScorer, allocation: Allocation) -> float:
-        kept = kept_experts(order, dict(zip((layer.index for layer in layers), allocation)))
-        while True:
-            try:
-                with VirtualSlice(layers, kept):
-                    return scorer.score()
-            except torch.OutOfMemoryError as error:
-                # Its traceback would keep what the candidate held in memory.
-                failure = error.with_traceback(None)
-            # Out of the slice the model is the teacher again, who has to speak on the new batches.
-            scorer.use_smaller_batches(failure)
-
+    score = partial(_score, layers, order)
     saved = state.load_scores(key) if state else None
     batch_size = saved.batch_size if saved else None
     scorer = FitnessScorer(model, search, config.fitness, config.seed, batch_size)
@@ -84,20 +72,76 @@ def search_allocation(
         on_generation=(lambda so_far: state.save_scores(key, so_far.scores, scorer.batch_size)) if state else None,
     )
     scores = {"best": found.scores[found.best], "uniform": found.scores[found.uniform]}
+    scorer.forget()
     if holdout:
-        # Only one teacher is kept in memory.
-        del scorer
-        scorer = FitnessScorer(model, holdout, config.fitness, config.seed)
-        scores["holdout_best"] = score(scorer, found.best)
-        scores["holdout_uniform"] = score(scorer, found.uniform)
-        if scores["holdout_best"] <= scores["holdout_uniform"]:
-            logger.warning(
-                "The allocation found does not beat the uniform one on held-out windows (%s %.4f against %.4f).",
-                config.fitness,
-                scores["holdout_best"],
-                scores["holdout_uniform"],
-            )
+        scores |= _holdout_scores(model, score, config, found.best, found.uniform, holdout)
     return SearchOutcome(list(found.best), scores, found.history)
+
+
+def score_allocation(
+    model: PreTrainedModel,
+    layers: Sequence[MoELayer],
+    order: PruningOrder,
+    space: AllocationSpace,
+    config: EvoESAPConfig,
+    allocation: Allocation,
+    search: Batches,
+    holdout: Batches,
+) -> SearchOutcome:
+    """The scores of an allocation that is not searched and of the uniform one; the arguments are as for the search.
+
+    Args:
+        model: The unpruned model.
+        layers: Its sparse layers.
+        order: Which experts of a layer go first.
+        space: The allowed allocations.
+        config: Fitness and seed.
+        allocation: The allocation to score.
+        search: Batches of search data.
+        holdout: Batches of held-out data; may be empty.
+    """
+    score, uniform = partial(_score, layers, order), space.uniform()
+    scorer = FitnessScorer(model, search, config.fitness, config.seed)
+    scores = {"best": score(scorer, allocation)}
+    scores["uniform"] = scores["best"] if allocation == uniform else score(scorer, uniform)
+    scorer.forget()
+    if holdout:
+        scores |= _holdout_scores(model, score, config, allocation, uniform, holdout)
+    return SearchOutcome(list(allocation), scores, [])
+
+
+def _holdout_scores(
+    model: PreTrainedModel,
+    score: Callable[[FitnessScorer, Allocation], float],
+    config: EvoESAPConfig,
+    allocation: Allocation,
+    uniform: Allocation,
+    holdout: Batches,
+) -> dict[str, float]:
+    scorer = FitnessScorer(model, holdout, config.fitness, config.seed)
+    scores = {"holdout_best": score(scorer, allocation), "holdout_uniform": score(scorer, uniform)}
+    if scores["holdout_best"] <= scores["holdout_uniform"] and config.allocation != "uniform":
+        logger.warning(
+            "The allocation %s does not beat the uniform one on held-out windows (%s %.4f against %.4f).",
+            "given" if config.is_explicit else "found",
+            config.fitness,
+            scores["holdout_best"],
+            scores["holdout_uniform"],
+        )
+    return scores
+
+
+def _score(layers: Sequence[MoELayer], order: PruningOrder, scorer: FitnessScorer, allocation: Allocation) -> float:
+    kept = kept_experts(order, dict(zip((layer.index for layer in layers), allocation)))
+    while True:
+        try:
+            with VirtualSlice(layers, kept):
+                return scorer.score()
+        except torch.OutOfMemoryError as error:
+            # Its traceback would keep what the candidate held in memory.
+            failure = error.with_traceback(None)
+        # Out of the slice the model is the teacher again, which is asked anew on the smaller batches.
+        scorer.use_smaller_batches(failure)
 
 
 def kept_experts(order: PruningOrder, removed: dict[int, int]) -> dict[int, list[int]]:

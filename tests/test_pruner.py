@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,10 +18,11 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from optimum_evoesap import EvoESAPConfig, MoEPruner, PruningResult
+from optimum_evoesap.commands.summary import summarize
 from optimum_evoesap.fitness.scorer import FitnessScorer
 from optimum_evoesap.virtual_slice import VirtualSlice
 
-from .model_matrix import MODEL_TYPES, make_model, random_tokens
+from .model_matrix import MODEL_TYPES, aligned, layers_of, make_model, random_tokens
 
 
 SMALL = {
@@ -80,7 +83,7 @@ def test_the_whole_way(model_type, tmp_path):
     assert EvoESAPConfig.from_pretrained(tmp_path / "out").to_dict() == pruner.config.to_dict()
     assert "base_model" not in (tmp_path / "out" / "README.md").read_text().split("---")[1]
     assert not list(tmp_path.glob("*.partial"))
-    assert torch.equal(logits(model), logits(type(model).from_pretrained(tmp_path / "out")))
+    assert torch.equal(logits(model), logits(aligned(type(model).from_pretrained(tmp_path / "out"))))
 
 
 def test_same_seed_same_result():
@@ -297,9 +300,11 @@ def test_min_experts():
 
 # --- resuming ---
 
+# With as many threads as the tests have: they decide in which order sums are taken.
 RUN = """
 import sys
 from pathlib import Path
+import tests.conftest
 from tests.test_pruner import make_pruner, rows
 from optimum_evoesap.fitness.scorer import FitnessScorer
 import time
@@ -525,8 +530,128 @@ def test_too_few_windows_to_hold_some_out_are_said(caplog):
     assert any("too few to hold some out" in record.message for record in caplog.records)
 
 
-def test_search_data_without_a_search_are_refused(tmp_path):
-    refuses(make_pruner(allocation="uniform"), "leave search_data out", tmp_path)
+@pytest.mark.parametrize("allocation", ["uniform", [6, 0, 0], "evolution"])
+def test_search_data_score_an_allocation_that_is_not_searched_too(allocation, tmp_path):
+    """One call for every allocation; the scores are those that a search would have found for it."""
+    pruner = make_pruner(allocation=allocation)
+    pruner.prune(tmp_path / "out", rows(), rows(seed=1))
+    result = pruner.result
+    assert set(result.scores) == {"best", "uniform", "holdout_best", "holdout_uniform"} and result.fitness == "esap"
+    whole = make_model("olmoe")
+    search, holdout = (
+        FitnessScorer(whole, [{"input_ids": row["input_ids"][None], "labels": row["input_ids"][None]} for row in part])
+        for part in (rows(seed=1)[:4], rows(seed=1)[4:5])
+    )
+    with VirtualSlice(layers_of(whole), pruner.kept_experts):
+        assert result.scores["best"] == pytest.approx(search.score(), abs=1e-6)
+        assert result.scores["holdout_best"] == pytest.approx(holdout.score(), abs=1e-6)
+    if allocation == "uniform":
+        assert result.scores["best"] == result.scores["uniform"] and result.beats_uniform is None
+    else:
+        assert result.beats_uniform == (result.scores["holdout_best"] > result.scores["holdout_uniform"])
+    assert bool(result.history) == (allocation == "evolution")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert ("evolutionary search that maximises" in card) == (allocation == "evolution")
+    assert f"{result.scores['best']:.4f}" in card
+
+
+def test_scores_without_held_out_windows_say_why_they_were_not_compared(tmp_path):
+    for options, count, reason in (
+        ({"holdout_fraction": 0.0}, 6, "holdout_fraction=0"),
+        ({}, 2, "2 windows are too few to hold some out"),
+        ({"allocation": "uniform"}, 6, "it is the uniform allocation"),
+    ):
+        pruner = make_pruner(**options)
+        pruner.prune(tmp_path / "out", rows(), rows(count))
+        assert pruner.result.beats_uniform is None and pruner.result.not_compared_because == reason
+        assert reason in summarize(pruner.result, "out") and reason in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_unknown_arguments_and_those_without_effect_are_errors_before_any_work(tmp_path):
+    pruner = make_pruner()
+    pruner.calibrate = lambda *_: pytest.fail("the long work must not start")
+    for prune in (pruner.prune, lambda **given: pruner.quantize(tmp_path / "out", **given)):
+        with pytest.raises(TypeError, match="save_dirs"):
+            prune(save_dirs=tmp_path / "out", calibration_data=rows(), search_data=rows())
+        for given in ({"private": True}, {"hub_model_id": "me/model"}, {"commit_message": "x"}, {"create_pr": True}):
+            with pytest.raises(ValueError, match=f"{next(iter(given))} would have no effect"):
+                prune(calibration_data=rows(), search_data=rows(), **given)
+    with pytest.raises(TypeError, match="save_dir"):
+        pruner.prune(save_dir=tmp_path / "out", calibration_data=rows(), search_data=rows())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stage_that_runs_again_makes_what_later_ones_found_invalid():
+    pruner = make_pruner()
+    pruner.calibrate(rows())
+    pruner.rank()
+    pruner.search(rows(seed=1))
+    pruner.rank()
+    assert pruner.allocation is None and not pruner.scores and not pruner.history and not pruner.kept_experts
+    with pytest.raises(ValueError, match="yet"):
+        pruner.apply()
+    pruner.search()
+    pruner.calibrate(rows(seed=5))
+    assert pruner.order is None and pruner.allocation is None and not pruner.scores
+    for stage in (pruner.search, pruner.apply):
+        with pytest.raises(ValueError, match="yet"):
+            stage()
+    pruner.rank()
+    pruner.search()
+    other = make_pruner()
+    other.prune(None, rows(seed=5), rows(seed=1))
+    pruner.apply()
+    assert pruner.result == other.result
+
+
+def test_the_config_is_fixed_and_says_which_data_were_really_used(tmp_path):
+    pruner = make_pruner()
+    with pytest.raises(dataclasses.FrozenInstanceError, match=r"config.replace\(sparsity=0.25\)"):
+        pruner.config.sparsity = 0.25
+    with pytest.raises(AttributeError):
+        pruner.config = EvoESAPConfig(sparsity=0.25)
+    file = tmp_path / "tokens.jsonl"
+    file.write_text("".join(json.dumps({"input_ids": row["input_ids"].tolist()}) + "\n" for row in rows()))
+    pruner.prune(tmp_path / "out", rows(), file)
+    saved = EvoESAPConfig.from_pretrained(tmp_path / "out")
+    assert saved.calibration_dataset is None and saved.search_dataset == str(file)
+    assert "evol-codealpaca" not in (tmp_path / "out" / "README.md").read_text()
+    with pytest.raises(ValueError, match="calibration_dataset=None.*pass calibration_data"):
+        MoEPruner(make_model("olmoe"), saved).prune(tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+def test_what_a_killed_run_left_and_cannot_be_removed_is_found_before_the_work(tmp_path, monkeypatch):
+    left = tmp_path / "out" / ".evoesap" / "checkpoint"
+    left.mkdir(parents=True)
+    (left / "config.json").write_text("{}")
+    remove = os.unlink
+
+    def unlink(path, *args, **kwargs):
+        if str(path).endswith("config.json"):
+            raise PermissionError(f"not permitted: {path}")
+        return remove(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    pruner = make_pruner(allocation="uniform")
+    pruner.calibrate = lambda *_: pytest.fail("the long work must not start")
+    with pytest.raises(PermissionError):
+        pruner.prune(tmp_path / "out", rows())
+
+
+def test_state_that_cannot_be_removed_after_success_is_said_and_not_an_error(tmp_path, monkeypatch, caplog):
+    remove = shutil.rmtree
+
+    def rmtree(path, *args, **kwargs):
+        if Path(path).name == ".evoesap":
+            raise PermissionError("not permitted")
+        return remove(path, *args, **kwargs)
+
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    make_pruner(allocation="uniform").prune(tmp_path / "out", rows())
+    assert "cannot be removed" in caplog.text
+    monkeypatch.undo()
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "out")
 
 
 def test_offloaded_and_foreign_tensors_are_refused():

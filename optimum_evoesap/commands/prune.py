@@ -151,7 +151,18 @@ def make_config(args: Namespace) -> EvoESAPConfig:
     options = given_options(args)
     if hasattr(args, "config"):
         options = _read_config(args.config, getattr(args, "token", None)) | options
-    return EvoESAPConfig(**options)
+    config = EvoESAPConfig(**options)
+    _check_data_are_named(config)
+    return config
+
+
+def _check_data_are_named(config: EvoESAPConfig) -> None:
+    needed = ("calibration", "search") if config.allocation == "evolution" else ("calibration",)
+    missing = [f"--{kind}-dataset" for kind in needed if getattr(config, f"{kind}_dataset") is None]
+    if missing:
+        raise ValueError(
+            f"The data of this configuration were given in memory, so it names none: give {' and '.join(missing)}."
+        )
 
 
 def _read_config(path: str, token: str | None) -> dict[str, Any]:

@@ -50,23 +50,23 @@ def _bars(result: PruningResult) -> str:
 
 def _scores(result: PruningResult) -> str:
     if not result.scores:
-        return "Nothing was searched, so there are no scores."
+        return "There were no search data, so there are no scores."
     names = {"": "search data", "holdout_": "held-out data"}
     rows = [
         [data, *(f"{result.scores[prefix + which]:.4f}" for which in ("best", "uniform"))]
         for prefix, data in names.items()
         if f"{prefix}best" in result.scores
     ]
-    return table(rows, header=[str(result.fitness), "found", "uniform"]) + "\n" + _verdict(result.beats_uniform)
+    return table(rows, header=[str(result.fitness), "this one", "uniform"]) + "\n" + _verdict(result)
 
 
-def _verdict(beats_uniform: bool | None) -> str:
-    if beats_uniform is None:
-        return "Whether it beats the uniform allocation on held-out data was not tested (holdout_fraction=0)."
-    if beats_uniform:
-        return "The found allocation beats the uniform one on held-out data."
+def _verdict(result: PruningResult) -> str:
+    if result.beats_uniform is None:
+        return f"It was not compared with the uniform allocation on held-out data: {result.not_compared_because}."
+    if result.beats_uniform:
+        return "This allocation beats the uniform one on held-out data."
     return (
-        "The found allocation does NOT beat the uniform one on held-out data. Take more search data or generations, "
+        "This allocation does NOT beat the uniform one on held-out data. Take more search data or generations, "
         "or --allocation uniform."
     )
 

@@ -93,6 +93,10 @@ class FitnessScorer:
         self._halve(error)
         self._teach_all()
 
+    def forget(self) -> None:
+        """Let go of the teacher, so that only one is in memory; nothing can be scored any more."""
+        self._teacher = []
+
     def _teach_all(self) -> None:
         while len(self._teacher) < len(self._batches):
             try:

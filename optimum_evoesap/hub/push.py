@@ -41,6 +41,7 @@ def push_folder(
     revision: str | None = None,
     commit_message: str | None = None,
     create_pr: bool = False,
+    in_place_of: str | Path | None = None,
 ) -> CommitInfo:
     """Push the checkpoint in `folder` to the Hub, as exactly one commit.
 
@@ -56,6 +57,7 @@ def push_folder(
         revision: Branch to push to; by default `main`.
         commit_message: Message of the commit.
         create_pr: Open a pull request against `main` instead of committing to it.
+        in_place_of: A folder whose files are pushed in place of those of the same names.
 
     Returns:
         The commit: `commit_url`, `oid` and, for a pull request, `pr_url`.
@@ -73,14 +75,16 @@ def push_folder(
     check_push(repo_id, token=token, revision=revision, create_pr=create_pr)
     api = HfApi(token=token, library_name="optimum-evoesap", library_version=__version__)
     repo_id = _prepare_repository(api, repo_id, private, revision)
-    names = _files_to_push(folder)
+    files = {name: folder / name for name in _files_to_push(folder)}
+    if in_place_of is not None:
+        files |= {name: Path(in_place_of) / name for name in _files_to_push(Path(in_place_of))}
     # Not `upload_folder`: where hf_xet is installed it cuts a large folder into several commits, and a push that
     # breaks off in between would leave a repository with half a model in it.
     return api.create_commit(
         repo_id,
         [
-            *(CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name) for name in names),
-            *(CommitOperationDelete(path_in_repo=name) for name in _stale_files(api, repo_id, revision, names)),
+            *(CommitOperationAdd(path_in_repo=name, path_or_fileobj=path) for name, path in sorted(files.items())),
+            *(CommitOperationDelete(path_in_repo=name) for name in _stale_files(api, repo_id, revision, list(files))),
         ],
         commit_message=commit_message or DEFAULT_MESSAGE,
         revision=revision,

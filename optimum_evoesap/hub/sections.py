@@ -26,7 +26,7 @@ def method(result: PruningResult, config: dict[str, Any]) -> str:
     base = LOCAL_MODEL
     if is_hub_id(result.base_model):
         base = f"[{result.base_model}](https://huggingface.co/{result.base_model})"
-    if result.fitness is not None:
+    if result.fitness is not None and config.get("allocation", "evolution") == "evolution":
         how = (
             f"an evolutionary search that maximises {_fitness_name(result)} chose how many of them go from each layer"
         )
@@ -58,7 +58,7 @@ def sizes(result: PruningResult) -> str:
 
 
 def fitness(result: PruningResult) -> str:
-    """The scores of the search and how they compare with the uniform allocation; empty when nothing was searched."""
+    """The scores and how they compare with the uniform allocation; empty when nothing was scored."""
     if not result.scores:
         return ""
     pairs = (("Search data", "best", "uniform"), ("Held-out sequences", "holdout_best", "holdout_uniform"))
@@ -185,7 +185,7 @@ def _fitness_name(result: PruningResult) -> str:
 
 def _fitness_definition(result: PruningResult) -> str:
     if result.fitness != "esap":
-        return f"The search maximised {_fitness_name(result)}; higher is better."
+        return f"What is measured is {_fitness_name(result)}; higher is better."
     return (
         "ESAP is the mean over the scored positions of the sum over the vocabulary of min(p, q), where p and q are "
         "the probabilities of the unpruned and of the pruned model. It lies between 0 and 1, and is 1 for the "
@@ -195,7 +195,8 @@ def _fitness_definition(result: PruningResult) -> str:
 
 def _verdict(result: PruningResult) -> str:
     if result.beats_uniform is None:
-        return "It was not compared with the uniform allocation on held-out sequences."
+        reason = f": {result.not_compared_because}" if result.not_compared_because else ""
+        return f"It was not compared with the uniform allocation on held-out sequences{reason}."
     if result.beats_uniform:
         return "This allocation beats the uniform allocation on held-out sequences, which the search never saw."
     verdict = "This allocation does not beat the uniform allocation on held-out sequences, which the search never saw."

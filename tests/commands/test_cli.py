@@ -144,7 +144,7 @@ def test_prune_as_its_own_process_and_push(checkpoint, data, tmp_path):
         assert done.returncode == 0, done.stderr
         assert [commit.message for commit in hub.pushed_commits("tester/pruned", "half")] == ["Half of it"]
         assert {"config.json", "model.safetensors", "README.md"} <= hub.files("tester/pruned", "half").keys()
-    assert "Saved in" in done.stdout and "Nothing was searched" in done.stdout
+    assert "Saved in" in done.stdout and "There were no search data" in done.stdout
     assert PruningResult.load(out).allocation == [1, 2, 3]
     assert [layer.num_experts for layer in inspect_model(out).layers] == [7, 6, 5]
     assert inspect_model(out).size_in_bytes == stored_bytes(out)
@@ -156,6 +156,17 @@ def test_options_override_the_configuration_file(tmp_path):
         config = make_config(parse("-c", str(path), "--criterion", "seer", "--packing", "--min-experts", "none"))
         assert (config.sparsity, config.criterion, config.seed) == (0.5, "seer", 7)
         assert config.packing is True and config.min_experts is None
+
+
+def test_a_configuration_whose_data_were_given_in_memory_says_which_to_give(cli, tmp_path):
+    EvoESAPConfig(calibration_dataset=None, search_dataset=None).save_pretrained(tmp_path)
+    out = tmp_path / "out"
+    code, _, error = cli("prune", "-m", "nothing/there", "-o", out, "-c", tmp_path)
+    assert code == 2 and "give --calibration-dataset and --search-dataset" in error and not out.exists()
+    code, _, error = cli("prune", "-m", "nothing/there", "-o", out, "-c", tmp_path, "--allocation", "uniform")
+    assert code == 2 and "give --calibration-dataset." in error
+    given = ["--calibration-dataset", "a/b", "--search-dataset", "c/d"]
+    assert make_config(parse("-c", str(tmp_path), *given)).search_dataset == "c/d"
 
 
 def test_every_field_is_an_option_under_both_spellings():
@@ -369,6 +380,12 @@ def test_summary_tells_what_came_out():
     assert f"{'#' * 24}{'.' * 8}  6 of 8" in text and f"{'#' * 8}{'.' * 24}  2 of 8" in text
     assert "does NOT beat" in text and "0.6500" in text
     assert "import optimum_evoesap" in text
-    assert "was not tested" in summarize(a_result(scores={"best": 0.8, "uniform": 0.7}, beats_uniform=None), "out")
+    fewer = {
+        "scores": {"best": 0.8, "uniform": 0.7},
+        "beats_uniform": None,
+        "not_compared_because": "2 windows are few",
+    }
+    assert "was not compared with the uniform allocation" in summarize(a_result(**fewer), "out")
+    assert "2 windows are few" in summarize(a_result(**fewer), "out")
     uniform = summarize(a_result(allocation=[4, 4], scores={}, beats_uniform=None), "out")
-    assert "import optimum_evoesap" not in uniform and "Nothing was searched" in uniform
+    assert "import optimum_evoesap" not in uniform and "There were no search data" in uniform

@@ -42,14 +42,29 @@ import torch
 from huggingface_hub import ModelCard
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM
+from tests.model_matrix import aligned
 
 repo_id, ids, output = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]
-model = AutoModelForCausalLM.from_pretrained(repo_id).eval()
+# Laid out in memory, and summed by as many threads, as in the test: some processors round otherwise.
+torch.set_num_threads(1)
+model = aligned(AutoModelForCausalLM.from_pretrained(repo_id).eval())
 with torch.no_grad():
     save_file({"logits": model(torch.tensor(ids)).logits}, output)
 card = ModelCard.load(repo_id)
 config = AutoConfig.from_pretrained(repo_id)
 print(json.dumps({"class": type(model).__name__, "experts": config.num_experts, "card": card.data.to_dict()}))
+"""
+
+PRUNE = """
+import json, sys
+from tests.test_pruner import make_pruner, rows
+
+pruner = make_pruner(allocation=[1, 2, 3])
+times, save = [], type(pruner.model).save_pretrained
+type(pruner.model).save_pretrained = lambda self, *args, **kwargs: times.append(1) or save(self, *args, **kwargs)
+pruner.model.config.name_or_path = "/home/me/model"
+pruner.prune(sys.argv[1], rows(), push_to_hub=True, hub_model_id=sys.argv[2], commit_message="Pruned", private=True)
+print(json.dumps(len(times)))
 """
 
 
@@ -152,6 +167,20 @@ def test_one_commit_holds_every_file_and_loads_back(hub_server, tmp_path, checkp
     assert (loaded["class"], loaded["experts"]) == ("OlmoeForCausalLM", 6)
     assert loaded["card"]["base_model"] == "allenai/OLMoE-1B-7B-0125-Instruct"
     assert loaded["card"]["license"] == "apache-2.0"
+
+
+def test_a_pruned_model_is_written_once_and_pushed_from_there(hub_server, tmp_path):
+    folder = tmp_path / "out"
+    assert run(hub_server, tmp_path / "home", PRUNE, str(folder), REPO) == 1
+    (commit,) = hub_server.pushed_commits(REPO)
+    assert commit.message == "Pruned" and hub_server.repositories[REPO].private
+    local, pushed = local_files(folder), hub_server.files(REPO)
+    assert local.keys() == pushed.keys()
+    # What is public names the repository and no file of this machine; the local files stay as they were.
+    different = {name for name in local if local[name] != pushed[name]}
+    assert different == {"README.md", "evoesap_result.json"}
+    assert REPO in pushed["README.md"].decode() and REPO not in local["README.md"].decode()
+    assert b"/home/me" in local["evoesap_result.json"] and b"/home/me" not in pushed["evoesap_result.json"]
 
 
 def test_a_large_folder_stays_one_commit_where_xet_is_installed(hub_server, tmp_path):
