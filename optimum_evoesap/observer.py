@@ -57,11 +57,7 @@ class ExpertObserver:
         self._num_tokens = 0
 
     def __enter__(self) -> ExpertObserver:
-        with ExitStack() as undo:
-            for layer in self._layers:
-                for number, block in enumerate(layer.blocks):
-                    block.observe(self._recorder(layer, block, number * layer.experts_per_block), undo)
-            self._undo = undo.pop_all()
+        self._watch()
         return self
 
     def __exit__(self, *exception) -> None:
@@ -71,6 +67,8 @@ class ExpertObserver:
     def batch(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> Iterator[None]:
         """A context for one forward pass, whose sums count when it ends without an exception.
 
+        After an exception all that was seen of the pass is forgotten, and the next one begins afresh.
+
         Args:
             input_ids: Shape (batch, tokens).
             attention_mask: Shape (batch, tokens), 0 for padding, which is left out of all sums; `None` for none.
@@ -79,7 +77,15 @@ class ExpertObserver:
         if attention_mask is not None and not bool(attention_mask.all()):
             self._mask = attention_mask.reshape(-1).bool()
         self._of_batch = []
-        yield
+        try:
+            yield
+        except BaseException:
+            # An adapter keeps what it saw of a call until the call ends: one that failed halfway would be taken for
+            # part of the next one, and holds memory that may just have run out. It goes with the hooks.
+            self._of_batch = []
+            self._undo.close()
+            self._watch()
+            raise
         if not self._of_batch:
             raise RuntimeError(
                 "No experts were seen in this forward pass: the observer must run where it was entered."
@@ -91,6 +97,13 @@ class ExpertObserver:
     def statistics(self) -> ExpertStatistics:
         """The sums so far, on the CPU."""
         return ExpertStatistics({index: sums.to("cpu") for index, sums in self._sums.items()}, self._num_tokens)
+
+    def _watch(self) -> None:
+        with ExitStack() as undo:
+            for layer in self._layers:
+                for number, block in enumerate(layer.blocks):
+                    block.observe(self._recorder(layer, block, number * layer.experts_per_block), undo)
+            self._undo = undo.pop_all()
 
     def _recorder(self, layer: MoELayer, block: MoEBlock, offset: int) -> Record:
         def record(routes: Routes) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from optimum_evoesap import EvoESAPConfig
+from optimum_evoesap.adapters import ListedExperts, SortedExperts
 from optimum_evoesap.batching import batch_size_for, in_batches_of, smaller_batch_size
 from optimum_evoesap.fitness.scorer import FitnessScorer
 from optimum_evoesap.observer import observe_experts
@@ -96,6 +97,48 @@ def test_a_batch_that_fails_halfway_is_not_counted_twice():
     found = observe_experts(model, layers, batches_of(4, 4), progress=False)
     for index, sums in expected.layers.items():
         assert torch.equal(found.layers[index].routed_tokens, sums.routed_tokens)
+
+
+def fail_once_within(block, model) -> list[weakref.ref]:
+    """Run out of memory once, when some of the block's experts have run; returns what its router gave until then."""
+    seen: list[weakref.ref] = []
+    handles = []
+
+    def fail(module, args, output):
+        for handle in handles:
+            handle.remove()
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def note(module, args, output):
+        seen.extend(weakref.ref(each) for each in (output if isinstance(output, tuple) else (output,)))
+
+    def check(module, args):
+        assert not any(each() is not None for each in seen), "what was seen of the failed call is still in memory"
+
+    (experts, *_) = block.experts
+    inner = experts.experts[3].down_proj if isinstance(block, ListedExperts) else None
+    inner = inner or (experts.input_linear if isinstance(block, SortedExperts) else experts.act_fn)
+    handles.append(inner.register_forward_hook(fail))
+    routers = {owner for tensor in block.router_tensors for owner in tensor.owners}
+    handles.extend(router.register_forward_hook(note) for router in routers)
+    model.get_input_embeddings().register_forward_pre_hook(check)
+    return seen
+
+
+@pytest.mark.parametrize("model_type", ["olmoe", "longcat_flash", "llama4_text", "jetmoe", "listed_moe"])
+def test_nothing_is_kept_of_a_call_that_fails_halfway(model_type):
+    """Of each kind of adapter, in each block: the smaller batches give what they give without a failure."""
+    model = make_model(model_type)
+    layers = layers_of(model)
+    expected = observe_experts(model, layers, batches_of(4, 2), progress=False)
+    for block in (block for layer in layers for block in layer.blocks):
+        seen = fail_once_within(block, model)
+        found = observe_experts(model, layers, batches_of(4, 4), progress=False)
+        assert seen, "no call failed"
+        assert found.num_tokens == expected.num_tokens
+        for index, sums in expected.layers.items():
+            for name in ("routed_tokens", "norm_sum", "weight_sum", "weighted_norm_sum"):
+                assert torch.equal(getattr(found.layers[index], name), getattr(sums, name))
 
 
 @pytest.mark.parametrize("fitness", ["esap", "sampled_acceptance"])

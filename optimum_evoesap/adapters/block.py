@@ -84,7 +84,11 @@ class MoEBlock(ABC):
 
     @abstractmethod
     def observe(self, record: Record, undo: ExitStack) -> None:
-        """Call `record` with the routes of each call of the experts, until `undo` is closed."""
+        """Call `record` with the routes of each call of the experts, until `undo` is closed.
+
+        What was seen of a call that fails halfway may stay until then: after a failure the observer closes `undo` and
+        calls this anew.
+        """
 
     @property
     def num_experts(self) -> int:

@@ -51,7 +51,7 @@ class RoutedExperts(MoEBlock):
         def hook(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
             self._check_top_k(module, args, kwargs)
             call = ExpertsCall(args, kwargs)
-            calls[:] = [call]  # one that failed halfway, out of memory, is forgotten
+            calls.append(call)
             indices, weights = self.single_routes(call)
             return call.replace(indices, call.hidden.flatten(0, -2).repeat_interleave(self.top_k, dim=0), weights)
 
