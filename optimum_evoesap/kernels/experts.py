@@ -144,4 +144,7 @@ def norms_listener(experts: ExpertsModule, listener: NormsListener) -> Iterator[
     try:
         yield
     finally:
-        experts.__dict__[_NORMS_LISTENER] = before
+        if before is None:
+            experts.__dict__.pop(_NORMS_LISTENER, None)
+        else:
+            experts.__dict__[_NORMS_LISTENER] = before

@@ -45,12 +45,29 @@ def attention_within_documents(model: PreTrainedModel) -> Iterator[None]:
     if not on_gpu or _varlen_attention() is None:
         yield
         return
-    ALL_ATTENTION_FUNCTIONS[_NAME] = _without_mask(ALL_ATTENTION_FUNCTIONS[_NAME])
+    with attention_function(_NAME, _without_mask(ALL_ATTENTION_FUNCTIONS[_NAME])):
+        yield
+
+
+@contextmanager
+def attention_function(name: str, function: Callable[..., Any]) -> Iterator[None]:
+    """A context in which transformers' models attend by `function` under `name`; then the table is as it was.
+
+    Args:
+        name: Name of an attention implementation.
+        function: What stands there within the context.
+    """
+    # The table of this instance goes before that of transformers; the user may have put a function there.
+    own = ALL_ATTENTION_FUNCTIONS._local_mapping
+    before = own.get(name)
+    own[name] = function
     try:
         yield
     finally:
-        # The table of this instance goes before that of transformers.
-        del ALL_ATTENTION_FUNCTIONS[_NAME]
+        if before is None:
+            own.pop(name, None)
+        else:
+            own[name] = before
 
 
 def find_documents(mask: torch.Tensor) -> Documents | None:

@@ -20,10 +20,10 @@ from transformers.models.olmoe.modeling_olmoe import OlmoeRMSNorm
 from optimum_evoesap import EvoESAPConfig, MoEPruner
 from optimum_evoesap.fitness.scorer import FitnessScorer
 from optimum_evoesap.kernels import experts, packed_attention
-from optimum_evoesap.kernels.experts import runs_fused
+from optimum_evoesap.kernels.experts import norms_listener, runs_fused
 from optimum_evoesap.kernels.fast_forward import fast_forward
 from optimum_evoesap.kernels.norms import find_rms_norm, replace_rms_norm
-from optimum_evoesap.kernels.packed_attention import find_documents
+from optimum_evoesap.kernels.packed_attention import attention_function, find_documents
 from optimum_evoesap.kernels.rotary import is_common_form, rotate
 from optimum_evoesap.observer import observe_experts
 from optimum_evoesap.surgery import remove_experts
@@ -187,6 +187,52 @@ def test_other_masks_part_no_documents():
     assert all(find_documents(mask) is None for mask in (windowed, padded, both_ways, hole))
     assert find_documents(mask_of([[7]])[..., :5]) is None
     assert find_documents(mask_of([[2, 2, 2, 1]], window=3)) is not None  # the window reaches beyond no document
+
+
+@pytest.mark.parametrize("has_own", [False, True])
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_the_table_of_attention_is_left_as_it_was(monkeypatch, has_own, is_nested):
+    """By an exception, with a function of the user's own there or none."""
+
+    def own(*args, **kwargs):
+        raise NotImplementedError
+
+    def ours(*args, **kwargs):
+        raise NotImplementedError
+
+    table = ALL_ATTENTION_FUNCTIONS._local_mapping
+    if has_own:
+        monkeypatch.setitem(table, "sdpa", own)
+    before, seen = dict(table), ALL_ATTENTION_FUNCTIONS["sdpa"]
+    with pytest.raises(KeyboardInterrupt), attention_function("sdpa", ours):
+        assert ALL_ATTENTION_FUNCTIONS["sdpa"] is ours
+        if is_nested:
+            with attention_function("sdpa", own):
+                assert ALL_ATTENTION_FUNCTIONS["sdpa"] is own
+            assert ALL_ATTENTION_FUNCTIONS["sdpa"] is ours
+        raise KeyboardInterrupt
+    assert table == before and ALL_ATTENTION_FUNCTIONS["sdpa"] is seen
+
+
+def test_a_listener_of_norms_leaves_no_trace():
+    module = nn.Module()
+    before = dict(vars(module))
+    with norms_listener(module, lambda *_: None):
+        outer = dict(vars(module))
+        with norms_listener(module, lambda *_: None):
+            assert vars(module) != outer
+        assert vars(module) == outer != before
+    assert vars(module) == before
+
+
+@ON_GPU
+def test_packed_attention_leaves_a_function_of_the_user(monkeypatch):
+    model = make_model("olmoe").to("cuda", torch.bfloat16)
+    own = ALL_ATTENTION_FUNCTIONS["sdpa"]
+    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS._local_mapping, "sdpa", own)
+    with fast_forward(model), fast_forward(model):
+        assert ALL_ATTENTION_FUNCTIONS["sdpa"] is not own
+    assert ALL_ATTENTION_FUNCTIONS._local_mapping["sdpa"] is own
 
 
 @ON_GPU
