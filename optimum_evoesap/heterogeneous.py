@@ -18,6 +18,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from . import count_readers
 from .heterogeneous_config import allow_global_reads, has_expert_overrides
 
 
@@ -36,7 +37,7 @@ class _UnderConstruction(threading.local):
         self._entries: dict[int, tuple[weakref.ref, weakref.ref, set[int]]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._entries) or bool(_read_when_run)
+        return bool(self._entries)
 
     def add(self, config: Any, model: Any) -> None:
         self._entries[id(config)] = (weakref.ref(config), weakref.ref(model), set())
@@ -49,16 +50,13 @@ class _UnderConstruction(threading.local):
         return layers if reference() is config and model() is not None else None
 
     def allows(self, config: Any) -> bool:
-        return self.built_layers(config) is not None or type(config) in _read_when_run
+        return self.built_layers(config) is not None
 
     def remove(self, config: Any) -> None:
         self._entries.pop(id(config), None)
 
 
 _under_construction = _UnderConstruction()
-# Configs of text models inside others. These read the config-wide count of the inner config for their auxiliary loss,
-# each time they run.
-_read_when_run: set[type] = set()
 
 
 def transformers_builds_layers(model: Any, config: Any) -> bool:
@@ -110,16 +108,17 @@ def install() -> None:
     setattr(PreTrainedModel, _MARK, True)
     # Model classes keep the config-wide count for their auxiliary loss.
     allow_global_reads(_under_construction)
+    count_readers.install(PreTrainedModel)
 
 
 def _open(model: Any, config: Any) -> list[Any]:
     """Prepare the layers of a model that is about to be built; return the configs that this model has to close."""
     opened = []
-    for part in _with_sub_configs(config):
+    for part in count_readers.with_sub_configs(config):
         if has_expert_overrides(part) and not transformers_builds_layers(model, part):
             wrap_layers(sys.modules[type(model).__module__])
             if part is not config:
-                _read_when_run.add(type(part))
+                count_readers.let_read_counts(model)
             if _under_construction.built_layers(part) is None:
                 _under_construction.add(part, model)
                 opened.append(part)
@@ -135,15 +134,6 @@ def _close(config: Any, model_name: str) -> None:
             f"{model_name} did not take its own config in the layers {sorted(missing)}, so it was built with the "
             "wrong expert counts. Please report this architecture to optimum-evoesap."
         )
-
-
-def _with_sub_configs(config: Any) -> list[Any]:
-    parts = [config]
-    for name in getattr(config, "sub_configs", None) or ():
-        part = getattr(config, name, None)
-        if part is not None and part is not config:
-            parts += _with_sub_configs(part)
-    return parts
 
 
 def wrap_layers(module: ModuleType) -> None:

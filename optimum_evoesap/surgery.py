@@ -9,6 +9,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from .adapters import MoELayer, Structure
 from .config_attributes import count_holder, global_value, per_layer_overrides
+from .count_readers import let_read_counts
 from .layer_config import give_layer_config
 
 
@@ -33,6 +34,7 @@ def remove_experts(
     write_expert_counts(config, structure.attribute, {layer.index: layer.experts_per_block for layer in layers})
     for layer in layers:
         give_layer_config(layer.modules, config, per_layer_overrides(config).get(layer.index, {}))
+    let_read_counts(model)
     # What the model itself counts, for its auxiliary loss, is the config-wide number.
     for path in (name for name in structure.counts if not any(part.isdigit() for part in name.split("."))):
         for whole in structure.counts[path]:
