@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from .block import ADAPTERS, MoEBlock
+from .growth import ExpertCount, named_tensors
 from .routed_experts import RoutedExperts
-from .structure import ExpertCount, Structure, named_tensors
+from .structure import Structure
 
 
 # The outermost numbered module of a name is the decoder layer: model.layers.3.mlp.gate -> model.layers.3

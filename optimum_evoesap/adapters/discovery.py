@@ -10,9 +10,10 @@ from transformers import PreTrainedModel
 
 from .block import MoEBlock
 from .block_sketch import BlockSketch, share_out, sketch_blocks
+from .growth import named_tensors
 from .moe_layer import MoELayer
 from .parts import CountAttribute, ExpertList, ExpertTensor
-from .structure import Structure, discover_structure, named_tensors
+from .structure import Structure, discover_structure
 from .top_k import group_limits, read_top_k, watch_experts
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .structure import ExpertAxis, ExpertCount
+from .growth import ExpertAxis, ExpertCount
 
 
 @dataclass(frozen=True)

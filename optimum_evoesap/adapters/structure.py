@@ -9,34 +9,19 @@ of modules that grows the same way holds them.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import logging
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
 
 from ..config_attributes import count_holder, expert_counts, per_layer_overrides
+from .growth import ExpertAxis, ExpertCount, growing_lists, moving_axes, moving_counts, named_tensors
+from .top_k import TOP_K_NAMES
 
 
-@dataclass(frozen=True)
-class ExpertAxis:
-    """An axis of a parameter or buffer along which experts lie: `rows` each, then `extra` rows that always stay."""
-
-    axis: int
-    rows: int = 1
-    extra: int = 0
-
-
-@dataclass(frozen=True)
-class ExpertCount:
-    """An integer attribute of a module that counts experts: `rows * experts + extra`."""
-
-    attribute: str
-    rows: int = 1
-    extra: int = 0
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -76,32 +61,71 @@ def discover_structure(model_class: type[PreTrainedModel], config: PretrainedCon
         The structure, or `None` when no integer of the config moves a router and its experts (a dense model).
 
     Raises:
-        ValueError: The class cannot be built with any other expert count.
+        ValueError: The class cannot be built with any other expert count, or one of its tensors has two expert axes.
     """
-    found, failure = [], None
-    for attribute, count in expert_counts(config):
-        try:
-            found.append(_structure(model_class, config, attribute, count))
-        except Exception as error:  # configs refuse in many ways, say a top-k above the expert count
-            failure = error
-    structures = [each for each in found if each is not None]
-    if not structures and failure is not None:
-        raise ValueError(f"{model_class.__name__} cannot be built with other expert counts: {failure}") from failure
+    found, failures = _try_counts(model_class, config)
+    reasons = ", ".join(f"{name} ({type(error).__name__}: {error})" for name, error in failures.items())
+    if not found:
+        if failures:
+            last = list(failures.values())[-1]
+            raise ValueError(f"{model_class.__name__} cannot be built with other expert counts: {reasons}") from last
+        return None
     # Counts of shared or zero experts can move router rows as well; the routed experts are the bulk.
-    return max(structures, key=lambda each: each.size, default=None)
+    chosen, tangled = max(found, key=lambda each: each[0].size)
+    if failures:
+        logger.warning(
+            "%s cannot be built with another %s. %s is taken for the number of its routed experts; if that is wrong, "
+            "do not prune this model.",
+            model_class.__name__,
+            reasons,
+            chosen.attribute,
+        )
+    for name, axes in tangled.items():
+        shape = tuple(dict(named_tensors(chosen.model, remove_duplicate=False))[name].shape)
+        raise ValueError(
+            f"{name} ({model_class.__name__}) of shape {shape} grows along its axes {' and '.join(map(str, axes))} "
+            f"with {chosen.attribute}, and experts can be taken out of one axis of a tensor only: not supported. Let "
+            "the model keep it as tensors with one axis of experts each."
+        )
+    return chosen
+
+
+# A structure, and the axes of each of its tensors that has several.
+_Found = tuple[Structure, dict[str, list[int]]]
+
+
+def _try_counts(
+    model_class: type[PreTrainedModel], config: PretrainedConfig
+) -> tuple[list[_Found], dict[str, Exception]]:
+    """What each attribute that may count experts reaches, and why the class cannot be built with others of them."""
+    found, failures = [], {}
+    for attribute, count in expert_counts(config):
+        # No tensor has an axis of the experts of one token, and with more of them than there are no model is built.
+        if attribute in TOP_K_NAMES:
+            continue
+        try:
+            structure = _structure(model_class, config, attribute, count)
+        except Exception as error:  # configs and code from the Hub refuse a number in any way; the caller tells it
+            failures[attribute] = error
+            continue
+        if structure is not None:
+            found.append(structure)
+    return found, failures
 
 
 def _structure(
     model_class: type[PreTrainedModel], config: PretrainedConfig, attribute: str, count: int
-) -> Structure | None:
+) -> _Found | None:
     models = [build_on_meta(model_class, with_expert_count(config, attribute, count * k)) for k in (1, 2, 3)]
-    axes = _moving_axes(models, count)
-    lists = _growing_lists(models, count)
+    moving = moving_axes(models, count)
+    axes = {name: found[-1] for name, found in moving.items()}
+    lists = growing_lists(models, count)
     # A shared expert's width can follow an expert count too; only the router has exactly one row per expert
     # beside the much larger expert weights.
     if not any(item.rows == 1 for item in axes.values()) or len(axes) + len(lists) < 2:
         return None
-    return Structure(attribute, axes, lists, _moving_counts(models, count), models[0])
+    tangled = {name: [each.axis for each in found] for name, found in moving.items() if len(found) > 1}
+    return Structure(attribute, axes, lists, moving_counts(models, count), models[0]), tangled
 
 
 def build_on_meta(model_class: type[PreTrainedModel], config: PretrainedConfig) -> PreTrainedModel:
@@ -121,50 +145,3 @@ def with_expert_count(config: PretrainedConfig, attribute: str, count: int) -> P
     text_config.per_layer_config = {layer: values for layer, values in overrides.items() if values} or None
     setattr(count_holder(text_config, attribute), attribute, count)
     return config
-
-
-def _moving_axes(models: list[PreTrainedModel], count: int) -> dict[str, ExpertAxis]:
-    shapes = [{n: tuple(t.shape) for n, t in named_tensors(model, remove_duplicate=False)} for model in models]
-    axes = {}
-    for name, shape in shapes[0].items():
-        sizes = [each.get(name, ()) for each in shapes]
-        for axis in range(len(shape)):
-            affine = _affine([size[axis] for size in sizes if len(size) == len(shape)], count)
-            if affine is not None:
-                axes[name] = ExpertAxis(axis, *affine)
-    return axes
-
-
-def _growing_lists(models: list[PreTrainedModel], count: int) -> list[str]:
-    lengths = [{n: len(m) for n, m in model.named_modules() if isinstance(m, nn.ModuleList)} for model in models]
-    return [name for name in lengths[0] if _affine([each.get(name) for each in lengths], count) == (1, 0)]
-
-
-def _moving_counts(models: list[PreTrainedModel], count: int) -> dict[str, list[ExpertCount]]:
-    modules = [dict(model.named_modules()) for model in models]
-    counts: dict[str, list[ExpertCount]] = {}
-    for name, module in modules[0].items():
-        for attribute, value in vars(module).items():
-            if isinstance(value, int) and not isinstance(value, bool):
-                values = [getattr(each[name], attribute, None) for each in modules if name in each]
-                affine = _affine(values, count)
-                if affine is not None:
-                    counts.setdefault(name, []).append(ExpertCount(attribute, *affine))
-    return counts
-
-
-def _affine(values: list[Any], count: int) -> tuple[int, int] | None:
-    """`(rows, extra)` if the values at count, 2 count and 3 count are `rows * experts + extra` and move."""
-    if len(values) != 3 or any(value is None for value in values):
-        return None
-    step = values[1] - values[0]
-    if step <= 0 or step % count or values[2] - values[1] != step:
-        return None
-    rows = step // count
-    return rows, values[0] - rows * count
-
-
-def named_tensors(model: nn.Module, remove_duplicate: bool = True) -> Iterator[tuple[str, torch.Tensor]]:
-    """Parameters and buffers by name; a tensor shared by two modules comes once, or under each of its names."""
-    yield from model.named_parameters(remove_duplicate=remove_duplicate)
-    yield from model.named_buffers(remove_duplicate=remove_duplicate)

@@ -12,8 +12,8 @@ import torch
 from transformers import AutoConfig, BitsAndBytesConfig
 
 from optimum_evoesap import EvoESAPConfig, MoEPruner
-from optimum_evoesap.adapters import Routes
-from optimum_evoesap.adapters.structure import _affine
+from optimum_evoesap.adapters import Routes, discover_structure, find_moe_layers
+from optimum_evoesap.adapters.growth import affine
 from optimum_evoesap.adapters.top_k import group_limits
 from optimum_evoesap.config_attributes import per_layer_overrides
 from optimum_evoesap.fitness.output_head import final_hidden_states, output_layer
@@ -23,7 +23,9 @@ from optimum_evoesap.observer import ExpertObserver, observe_experts
 from optimum_evoesap.planning import allocation_space
 from optimum_evoesap.surgery import remove_experts, write_expert_counts
 from optimum_evoesap.virtual_slice import VirtualSlice
-from tests.model_matrix import layers_of, make_config, make_model, random_tokens, structure_of
+from tests.model_matrix import MODEL_TYPES, ROWS, layers_of, make_config, make_model, random_tokens, structure_of
+from tests.remote_code import modeling_listed_moe
+from tests.remote_code.configuration_listed_moe import ListedMoeConfig
 
 
 TOKENS = random_tokens(2, 24)
@@ -56,6 +58,44 @@ def test_what_is_found(model_type, attribute, num_experts, top_k, num_groups, mi
         assert found == (num_experts, top_k, num_groups, min_kept, "")
 
 
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_every_supported_model_is_found_without_a_warning(model_type, caplog):
+    with caplog.at_level(logging.WARNING, logger="optimum_evoesap"):
+        assert discover_structure(ROWS[model_type].load_class(), make_config(model_type)) is not None
+    assert not [each for each in caplog.records if each.name.startswith("optimum_evoesap")]
+
+
+class MixingBlock(modeling_listed_moe.MaskedBlock):
+    """Its logits go from each expert to each other one."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.mix = torch.nn.Parameter(torch.eye(config.n_routed_experts))
+
+
+def test_a_tensor_with_two_expert_axes_is_refused(monkeypatch):
+    monkeypatch.setattr(modeling_listed_moe, "MaskedBlock", MixingBlock)
+    model = modeling_listed_moe.ListedMoeForCausalLM(ListedMoeConfig())
+    with pytest.raises(ValueError, match=r"layers.0.mlp.mix .* of shape \(8, 8\) grows along its axes 0 and 1"):
+        find_moe_layers(model)
+
+
+class FewSharedBlock(modeling_listed_moe.MaskedBlock):
+    def __init__(self, config):
+        super().__init__(config)
+        if config.num_shared_experts > 2:
+            raise KeyError("no place for so many")
+
+
+def test_an_attribute_that_cannot_be_tried_is_told(monkeypatch, caplog):
+    """It may be the one that really counts the experts."""
+    monkeypatch.setattr(modeling_listed_moe, "MaskedBlock", FewSharedBlock)
+    model = modeling_listed_moe.ListedMoeForCausalLM(ListedMoeConfig(num_shared_experts=2))
+    assert [layer.attribute for layer in find_moe_layers(model)] == ["n_routed_experts"] * 2
+    for part in ("ListedMoeForCausalLM", "num_shared_experts (KeyError: 'no place", "n_routed_experts is taken for"):
+        assert part in caplog.text
+
+
 @pytest.mark.parametrize(
     ("n_group", "topk_group", "top_k", "expected"),
     [
@@ -73,11 +113,11 @@ def test_the_fewest_experts_of_a_group_limited_router(n_group, topk_group, top_k
 
 
 def test_numbers_that_move_otherwise_are_no_expert_axis():
-    assert _affine([8, 16, 24], 8) == (1, 0)
-    assert _affine([12, 20, 28], 8) == (1, 4)
-    assert _affine([24, 48, 72], 8) == (3, 0)
+    assert affine([8, 16, 24], 8) == (1, 0)
+    assert affine([12, 20, 28], 8) == (1, 4)
+    assert affine([24, 48, 72], 8) == (3, 0)
     for values in ([8, 8, 8], [8, 16, 32], [8, 12, 16], [24, 16, 8], [8, 16, None], [8, 16]):
-        assert _affine(values, 8) is None
+        assert affine(values, 8) is None
 
 
 def test_hash_routed_layers_stay_whole(caplog):

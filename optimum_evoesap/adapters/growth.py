@@ -1,0 +1,80 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""What moves between models that were built with one, two and three times as many experts: axes, lists, integers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class ExpertAxis:
+    """An axis of a parameter or buffer along which experts lie: `rows` each, then `extra` rows that always stay."""
+
+    axis: int
+    rows: int = 1
+    extra: int = 0
+
+
+@dataclass(frozen=True)
+class ExpertCount:
+    """An integer attribute of a module that counts experts: `rows * experts + extra`."""
+
+    attribute: str
+    rows: int = 1
+    extra: int = 0
+
+
+def moving_axes(models: list[PreTrainedModel], count: int) -> dict[str, list[ExpertAxis]]:
+    """Expert axes by full tensor name; `models` have `count`, 2 `count` and 3 `count` experts, here and below."""
+    shapes = [{n: tuple(t.shape) for n, t in named_tensors(model, remove_duplicate=False)} for model in models]
+    axes: dict[str, list[ExpertAxis]] = {}
+    for name, shape in shapes[0].items():
+        sizes = [each.get(name, ()) for each in shapes]
+        for axis in range(len(shape)):
+            growth = affine([size[axis] for size in sizes if len(size) == len(shape)], count)
+            if growth is not None:
+                axes.setdefault(name, []).append(ExpertAxis(axis, *growth))
+    return axes
+
+
+def growing_lists(models: list[PreTrainedModel], count: int) -> list[str]:
+    """Full names of the module lists with one module per expert."""
+    lengths = [{n: len(m) for n, m in model.named_modules() if isinstance(m, nn.ModuleList)} for model in models]
+    return [name for name in lengths[0] if affine([each.get(name) for each in lengths], count) == (1, 0)]
+
+
+def moving_counts(models: list[PreTrainedModel], count: int) -> dict[str, list[ExpertCount]]:
+    """Integer attributes that count experts, by full module name."""
+    modules = [dict(model.named_modules()) for model in models]
+    counts: dict[str, list[ExpertCount]] = {}
+    for name, module in modules[0].items():
+        for attribute, value in vars(module).items():
+            if isinstance(value, int) and not isinstance(value, bool):
+                values = [getattr(each[name], attribute, None) for each in modules if name in each]
+                growth = affine(values, count)
+                if growth is not None:
+                    counts.setdefault(name, []).append(ExpertCount(attribute, *growth))
+    return counts
+
+
+def affine(values: list[Any], count: int) -> tuple[int, int] | None:
+    """`(rows, extra)` if the values at count, 2 count and 3 count are `rows * experts + extra` and move."""
+    if len(values) != 3 or any(value is None for value in values):
+        return None
+    step = values[1] - values[0]
+    if step <= 0 or step % count or values[2] - values[1] != step:
+        return None
+    rows = step // count
+    return rows, values[0] - rows * count
+
+
+def named_tensors(model: nn.Module, remove_duplicate: bool = True) -> Iterator[tuple[str, torch.Tensor]]:
+    """Parameters and buffers by name; a tensor shared by two modules comes once, or under each of its names."""
+    yield from model.named_parameters(remove_duplicate=remove_duplicate)
+    yield from model.named_buffers(remove_duplicate=remove_duplicate)
