@@ -22,6 +22,17 @@ logger = logging.getLogger(__name__)
 
 # Inputs that are never passed on by way of `**kwargs`: tokenizers make them for models that have no use for them.
 _ONLY_WHERE_NAMED = {*TOKEN_TENSORS, "token_type_ids"}
+# What a model gets wrong that does not take them, and what helps.
+_NEEDED = {
+    "position_ids": (
+        "the documents packed into a window would see each other",
+        "Give packing=False, or rows without `position_ids`.",
+    ),
+    "attention_mask": (
+        "padding would count as tokens",
+        "Give rows without padding, and batch_size=1 where they are of different lengths.",
+    ),
+}
 # Where configs keep the tokens that stand for an image, a video or sound.
 _PLACEHOLDER_ATTRIBUTES = [f"{kind}_token_{key}" for kind in ("image", "video", "audio") for key in ("id", "index")]
 
@@ -96,9 +107,9 @@ class ModelInputs:
         Tensors besides tokens, which only samples with images and the like have, go to every forward that passes
         inputs on to the parts of the model; their floating-point numbers get the model's dtype.
         """
-        forwards = [inspect.signature(forward) for forward in (self._model.forward, self._model.base_model.forward)]
-        accepted = {name for forward in forwards for name in forward.parameters} | {"labels"}
-        passes_on = any(each.kind is each.VAR_KEYWORD for each in forwards[0].parameters.values())
+        accepted = self._named_inputs() | {"labels"}
+        parameters = inspect.signature(self._model.forward).parameters.values()
+        passes_on = any(each.kind is each.VAR_KEYWORD for each in parameters)
         device, dtype = self._model.get_input_embeddings().weight.device, self._model.dtype
         for batch in data.batches(batch_size_for(self._config, device), device):
             yield {
@@ -135,12 +146,16 @@ class ModelInputs:
                 len(search),
             )
 
+    def _named_inputs(self) -> set[str]:
+        forwards = (self._model.forward, self._model.base_model.forward)
+        return {name for forward in forwards for name in inspect.signature(forward).parameters}
+
     def _placeholder_tokens(self) -> set[int]:
         tokens = (getattr(self._model.config, attribute, None) for attribute in _PLACEHOLDER_ATTRIBUTES)
         return {token for token in tokens if isinstance(token, int)}
 
     def _check_inputs(self, data: TokenizedData, name: str) -> None:
-        """Raise where no part of the model reads the images that the data hold."""
+        """Raise where the model does not read what the data hold: images, or the bounds of documents and padding."""
         others = {key for sequence in data.sequences for key in sequence} - _ONLY_WHERE_NAMED
         parts = (module for module in self._model.modules() if isinstance(module, PreTrainedModel))
         if others and not any(others & inspect.signature(part.forward).parameters.keys() for part in parts):
@@ -148,3 +163,20 @@ class ModelInputs:
                 f"{name}: {type(self._model).__name__} reads none of {', '.join(sorted(others))}: load the multimodal "
                 "model in place of its text model, or give data without them."
             )
+        left_out = _NEEDED.keys() - self._named_inputs()
+        device = self._model.get_input_embeddings().weight.device
+        # Whether there is padding is seen in the batches alone.
+        for batch in data.batches(batch_size_for(self._config, device)) if left_out else ():
+            for key in left_out & batch.keys():
+                if _says_something(key, batch[key]):
+                    consequence, remedy = _NEEDED[key]
+                    raise DataError(
+                        f"{name}: the forward of {type(self._model).__name__} takes no `{key}`, so {consequence}. "
+                        f"{remedy}"
+                    )
+
+
+def _says_something(key: str, tensor: torch.Tensor) -> bool:
+    """Whether a model that does not get this tensor would do something else."""
+    nothing = 1 if key == "attention_mask" else torch.arange(tensor.shape[-1])
+    return bool((tensor != nothing).any())
