@@ -9,6 +9,7 @@ from functools import cached_property
 
 import torch
 
+from ..code_digest import code_digest
 from ..registry import make_register
 from .output_head import OutputHead
 
@@ -79,3 +80,16 @@ def hidden_form_of(fitness: Fitness) -> Callable[[HiddenFitness], HiddenFitness]
         return form
 
     return add
+
+
+def fitness_digests(name: str) -> list[str]:
+    """Digests of the code of a fitness and of its hidden form, if any, which is what the scorer then takes.
+
+    Args:
+        name: A name in `FITNESSES`.
+    """
+    fitness = FITNESSES[name]
+    digests = [code_digest(fitness)]
+    if fitness in HIDDEN_FORMS:
+        digests.append(code_digest(HIDDEN_FORMS[fitness]))
+    return digests
