@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialize
+
+from .durable import write_durably
 
 
 @dataclass
@@ -52,23 +56,55 @@ class ExpertStatistics:
     layers: dict[int, LayerStatistics]
     num_tokens: int
 
-    def save(self, path: str | Path) -> None:
-        """Write the sums as a safetensors file."""
+    def save(self, path: str | Path, key: str = "") -> None:
+        """Write the sums as a safetensors file.
+
+        Args:
+            path: The file; it is on the disk when this returns.
+            key: Fingerprint of what they depend on. It lies in the same file, so that the two are never of two runs.
+        """
         tensors = {
             f"{layer}.{item.name}": getattr(statistics, item.name).contiguous().cpu()
             for layer, statistics in self.layers.items()
             for item in fields(statistics)
         }
-        save_file(tensors, path, metadata={"num_tokens": str(self.num_tokens)})
+        metadata = {"num_tokens": str(self.num_tokens), "key": key}
+        metadata["sha256"] = _checksum(tensors, metadata)
+        write_durably(Path(path), serialize(tensors, metadata))
 
     @classmethod
     def load(cls, path: str | Path) -> ExpertStatistics:
         """Read what [`~ExpertStatistics.save`] wrote."""
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-            num_tokens = int(file.metadata()["num_tokens"])
+        return cls.load_with_key(path)[0]
+
+    @classmethod
+    def load_with_key(cls, path: str | Path) -> tuple[ExpertStatistics, str]:
+        """Read what [`~ExpertStatistics.save`] wrote, and the key that it was given.
+
+        Args:
+            path: The file.
+
+        Raises:
+            ValueError: The file is damaged, or an older release wrote it.
+        """
+        try:
+            with safe_open(path, "pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
+                metadata = file.metadata() or {}
+        except SafetensorError as error:
+            raise ValueError(f"{path} cannot be read: {error}") from error
+        if metadata.pop("sha256", None) != _checksum(tensors, metadata):
+            raise ValueError(f"{path} does not hold what was written into it.")
         indices = sorted({int(name.split(".")[0]) for name in tensors})
         names = [item.name for item in fields(LayerStatistics)]
-        return cls(
-            {layer: LayerStatistics(*(tensors[f"{layer}.{name}"] for name in names)) for layer in indices}, num_tokens
-        )
+        layers = {layer: LayerStatistics(*(tensors[f"{layer}.{name}"] for name in names)) for layer in indices}
+        return cls(layers, int(metadata["num_tokens"])), metadata["key"]
+
+
+def _checksum(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
