@@ -1,0 +1,76 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""[`FolderLock`]: one run at a time in an output folder."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from filelock import FileLock, Timeout
+
+
+STATE_FOLDER = ".evoesap"
+LOCK_NAME = "lock"
+
+
+class FolderInUseError(OSError):
+    """Another run is writing into the output folder."""
+
+
+class FolderLock:
+    """Holds an output folder for one run; a second one, here or in another process, is refused at once.
+
+    The system lets go of the lock of a killed process, so that what it left behind blocks nobody.
+
+    Args:
+        output: The output folder; it is made where it is not there. On exit, what was made and holds nothing goes.
+
+    Raises:
+        FolderInUseError: Another run holds the folder (on entering).
+        OSError: The folder cannot be made or written (on entering).
+    """
+
+    def __init__(self, output: str | Path):
+        self._output = Path(output)
+        self.folder = self._output / STATE_FOLDER
+        # Held by this object and not by a thread: several pruners of one process are several runs.
+        self._lock = FileLock(self.folder / LOCK_NAME, timeout=0, thread_local=False)
+        self._made: list[Path] = []
+
+    def __enter__(self) -> FolderLock:
+        self._made = [folder for folder in (self._output, *self._output.parents) if not folder.exists()]
+        try:
+            self._acquire()
+        except Timeout:
+            raise FolderInUseError(
+                f"{self._output} is in use by another run, which holds {self.folder / LOCK_NAME}; wait until that "
+                "run has ended, or give another folder."
+            ) from None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        lock_file = self.folder / LOCK_NAME
+        # Removed while it is held: later, it could be the next run's.
+        with suppress(OSError):
+            lock_file.unlink()
+        self._lock.release()
+        for folder in (self.folder, *self._made):
+            try:
+                folder.rmdir()
+            except OSError:
+                break  # it holds a result, or the state of a run that did not end
+
+    def _acquire(self) -> None:
+        while True:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock.acquire()
+            except FileNotFoundError:
+                continue  # a run that just ended has taken the folder along
+            # The lock file may have gone in between as well, and a lock on what is gone keeps nobody out.
+            if (self.folder / LOCK_NAME).exists():
+                return
+            self._lock.release()
