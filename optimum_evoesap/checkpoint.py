@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .configuration import EvoESAPConfig
+from .durable import sync
+from .folder_lock import LOCK_NAME, STATE_FOLDER
 from .hub import base_card_metadata, check_remote_code, create_model_card, push_folder, set_remote_code
 from .hub.names import clean_value, is_hub_id
 from .hub.push import REPLACED
 from .hub.remote_code import CODE
 from .result import RESULT_NAME, PruningResult
-from .search_state import STATE_FOLDER
 
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ def write_checkpoint(
     """Save model, tokenizer, configurations, result and model card into `directory`.
 
     Everything is written into the folder of the run's state first and moved at the end, so that a kill never leaves
-    something that loads and is half a checkpoint. Weights of an earlier result are removed; other files stay.
+    something that loads and is half a checkpoint. Weights of an earlier result are removed; other files stay. A folder
+    that others may know is to be held by a [`FolderLock`].
 
     Args:
         directory: The output folder.
@@ -106,7 +108,7 @@ def write_checkpoint(
     _write_card(partial, config, result, has_remote_code)
     _move_into_place(partial, directory)
     try:
-        shutil.rmtree(state)
+        _remove_state(state)
     except OSError as error:
         logger.warning("The result is whole, but what the run left in %s cannot be removed: %s", state, error)
 
@@ -159,6 +161,8 @@ def _write_card(
 
 def _move_into_place(partial: Path, directory: Path) -> None:
     """Move the result first, by which the next run knows the folder as its own, and last the config, which loads."""
+    for path in partial.rglob("*"):
+        sync(path)
     (directory / "config.json").unlink(missing_ok=True)
     os.replace(partial / RESULT_NAME, directory / RESULT_NAME)
     for old in [path for pattern in REPLACED for path in directory.glob(pattern)]:
@@ -168,6 +172,18 @@ def _move_into_place(partial: Path, directory: Path) -> None:
         if new.is_dir() and old.is_dir():
             shutil.rmtree(old)  # a folder, such as that of further chat templates, replaces only an empty one
         os.replace(new, old)
+    sync(directory)
+
+
+def _remove_state(state: Path) -> None:
+    """Remove the finished work, and the folder too unless the run's lock lies in it."""
+    for path in state.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK_NAME:
+            path.unlink()
+    if not any(state.iterdir()):
+        state.rmdir()
 
 
 def _write_without_local_paths(config: EvoESAPConfig, result: PruningResult, directory: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ from .checkpoint import (
 from .configuration import EvoESAPConfig
 from .criteria import PruningOrder, pruning_order
 from .data import TokenizedData
+from .fitness.registry import fitness_digests
+from .folder_lock import FolderLock
 from .hub import check_push, check_remote_code
 from .kernels.fast_forward import fast_forward
 from .loading import Processor, find_processor, load_model, load_processor
@@ -34,7 +37,7 @@ from .rebuild import check_rebuild
 from .record import model_size, record_run
 from .result import PruningResult
 from .search import kept_experts, score_allocation, search_allocation
-from .search_state import SearchState, fingerprint
+from .search_state import RunState
 from .statistics import ExpertStatistics
 from .surgery import remove_experts
 
@@ -105,7 +108,7 @@ class MoEPruner(OptimumQuantizer):
         self.history: list[dict[str, Any]] = []
         self.result: PruningResult | None = None
         self._inputs = ModelInputs(model, self.config, tokenizer)
-        self._state: SearchState | None = None
+        self._state: RunState | None = None
         self._is_whole = True
 
     @classmethod
@@ -181,6 +184,7 @@ class MoEPruner(OptimumQuantizer):
         Raises:
             ValueError: Wrong data, a broken model, or an argument that would have no effect, before any long work.
             FileExistsError: `save_directory` holds something else, or the model itself.
+            FolderInUseError: Another run is writing into `save_directory`.
             OSError: `save_directory` cannot be written.
         """
         hub_options: dict[str, Any] = {"private": private, "token": token, "revision": revision}
@@ -198,23 +202,22 @@ class MoEPruner(OptimumQuantizer):
         if save_directory is not None:
             check_output_folder(save_directory, self.model.name_or_path)
             warn_of_replacement(save_directory)
-            clear_partial_checkpoint(save_directory)
-        self._prepare(calibration_data, search_data)
-        self._state = None
-        if save_directory is not None:
-            self._state = SearchState(save_directory, resume)
-            self._state.create()
-        self.calibrate()
-        self.rank()
-        self.search()
-        self.apply()
-        if save_directory is not None:
-            result = self._applied_result()
-            write_checkpoint(save_directory, self.model, self.tokenizer, self.config, result, remote_code=remote_code)
-        if push_to_hub and save_directory is not None:
-            push_checkpoint(save_directory, self.config, self._applied_result(), str(hub_model_id), **hub_options)
-        elif push_to_hub:
-            self.push_to_hub(str(hub_model_id), remote_code=remote_code, **hub_options)
+        with self._open_state(save_directory, resume):
+            if save_directory is not None:
+                clear_partial_checkpoint(save_directory)
+            self._prepare(calibration_data, search_data)
+            self.calibrate()
+            self.rank()
+            self.search()
+            self.apply()
+            if save_directory is not None:
+                result = self._applied_result()
+                given = (self.model, self.tokenizer, self.config, result)
+                write_checkpoint(save_directory, *given, remote_code=remote_code)
+            if push_to_hub and save_directory is not None:
+                push_checkpoint(save_directory, self.config, self._applied_result(), str(hub_model_id), **hub_options)
+            elif push_to_hub:
+                self.push_to_hub(str(hub_model_id), remote_code=remote_code, **hub_options)
         return self.model
 
     def quantize(self, save_dir: str | Path, file_prefix: str | None = None, **kwargs: Any) -> PreTrainedModel:
@@ -249,7 +252,7 @@ class MoEPruner(OptimumQuantizer):
         self.statistics = self.order = None
         self._forget_allocation()
         data = self._get_data("calibration", calibration_data)
-        key = fingerprint(self.model, self.layers, data.fingerprint)
+        key = self._state.key(self.model, data.fingerprint) if self._state else ""
         self.statistics = self._state.load_statistics(key) if self._state else None
         if self.statistics is None:
             with fast_forward(self.model):
@@ -301,7 +304,8 @@ class MoEPruner(OptimumQuantizer):
                 found = score_allocation(*given, tuple(fixed), search, holdout)
             else:
                 choices = [getattr(self.config, name) for name in _SCORE_OPTIONS]
-                key = fingerprint(self.model, self.layers, data.fingerprint, self.order, choices)
+                codes = fitness_digests(self.config.fitness)
+                key = self._state.key(self.model, data.fingerprint, self.order, choices, codes) if self._state else ""
                 found = search_allocation(*given, search, holdout, self._state, key)
         self.allocation, self.scores, self.history = found.allocation, found.scores, found.history
         return self.allocation
@@ -340,13 +344,15 @@ class MoEPruner(OptimumQuantizer):
 
         Raises:
             FileExistsError: `save_directory` holds something else, or the model itself.
+            FolderInUseError: A run is writing into `save_directory`.
             ValueError: Nothing is pruned yet, or `remote_code` with a model that brings code of its own.
         """
         result = self._applied_result()
         check_output_folder(save_directory, self.model.name_or_path)
-        write_checkpoint(
-            save_directory, self.model, self.tokenizer, self.config, result, remote_code=remote_code, **save_kwargs
-        )
+        with FolderLock(save_directory):
+            write_checkpoint(
+                save_directory, self.model, self.tokenizer, self.config, result, remote_code=remote_code, **save_kwargs
+            )
 
     def push_to_hub(
         self,
@@ -389,6 +395,18 @@ class MoEPruner(OptimumQuantizer):
         if self.order is None or self.allocation is None:
             return {}
         return kept_experts(self.order, dict(zip(self.sparse_layers, self.allocation)))
+
+    @contextmanager
+    def _open_state(self, save_directory: str | Path | None, resume: bool) -> Iterator[None]:
+        """Hold the output folder and what lies in it for the length of a run; later stages are not of that run."""
+        if save_directory is None:
+            yield
+            return
+        with RunState(save_directory, resume) as self._state:
+            try:
+                yield
+            finally:
+                self._state = None
 
     def _prepare(self, calibration_data: Any, search_data: Any) -> None:
         """Bring up everything that can be wrong with the data or the model before the long work starts."""

@@ -18,7 +18,7 @@ from .configuration import EvoESAPConfig
 from .criteria import PruningOrder
 from .evolution import evolve
 from .fitness.scorer import FitnessScorer
-from .search_state import SearchState
+from .search_state import RunState
 from .virtual_slice import VirtualSlice
 
 
@@ -44,7 +44,7 @@ def search_allocation(
     config: EvoESAPConfig,
     search: Batches,
     holdout: Batches,
-    state: SearchState | None = None,
+    state: RunState | None = None,
     key: str = "",
 ) -> SearchOutcome:
     """Search `space` on the `search` batches, then compare with the uniform allocation on the `holdout` ones.

@@ -6,38 +6,24 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, TypeVar
 
 from transformers import PreTrainedModel
 
-from .adapters import MoELayer
 from .allocation import Allocation
-from .record import package_versions
+from .durable import PARTIAL_SUFFIX, write_durably
+from .fingerprint import fingerprint, weights_digest
+from .folder_lock import FolderLock
 from .statistics import ExpertStatistics
 
 
 logger = logging.getLogger(__name__)
 
-STATE_FOLDER = ".evoesap"
-
-
-def fingerprint(model: PreTrainedModel, layers: Sequence[MoELayer], *parts: Any) -> str:
-    """A sha256 that tells whether saved work belongs to this run.
-
-    Hashing every weight of a large model takes minutes, so one expert of each tensor stands for all.
-
-    Args:
-        model: The model.
-        layers: Its sparse layers.
-        *parts: What else the work depends on, as JSON values.
-    """
-    samples = [part.checksum() for layer in layers for part in layer.parts]
-    kind = [model.config.to_dict(), str(model.dtype), model.device.type, package_versions()]
-    return hashlib.sha256(json.dumps([kind, samples, parts], sort_keys=True, default=str).encode()).hexdigest()
+Content = TypeVar("Content")
 
 
 @dataclass
@@ -48,51 +34,63 @@ class SavedScores:
     batch_size: int
 
 
-class SearchState:
-    """A folder of finished work, each piece under the fingerprint of everything that it depends on.
+class RunState:
+    """A folder of finished work, each piece one file with the fingerprint of everything that it depends on.
 
     The search draws everything from its seed, so the scores alone bring a run back to where it was: it walks the same
-    way again and finds its scores there. Nothing is unpickled.
+    way again and finds its scores there. Nothing is unpickled. A piece that is damaged, or of another run, is left
+    with a warning, and its work done anew.
+
+    Entering it takes the lock of the output folder until the run ends.
 
     Args:
         output: The run's output folder; the state lies in `.evoesap` inside it until the checkpoint is written.
         resume: Use what an earlier run left; otherwise it is written over.
+
+    Raises:
+        FolderInUseError: Another run holds the folder (on entering).
+        OSError: The folder cannot be written (on entering).
     """
 
     def __init__(self, output: str | Path, resume: bool = True):
-        self._folder = Path(output) / STATE_FOLDER
+        self._lock = FolderLock(output)
+        self._statistics = self._lock.folder / "statistics.safetensors"
+        self._scores = self._lock.folder / "search.json"
         self._resume = resume
+        self._weights: str | None = None
 
-    def create(self) -> None:
-        """Make the folder, so that one that cannot be written is found before the work and not after it."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+    def __enter__(self) -> RunState:
+        self._lock.__enter__()
+        for partial in self._lock.folder.glob(f"*{PARTIAL_SUFFIX}"):
+            partial.unlink()  # of a killed run
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._lock.__exit__(kind, error, traceback)
+
+    def key(self, model: PreTrainedModel, *parts: Any) -> str:
+        """The fingerprint of a piece of work. The weights, which no saved work changes, are read once a run.
+
+        Args:
+            model: The unpruned model.
+            *parts: What else the work depends on, as JSON values.
+        """
+        self._weights = self._weights or weights_digest(model)
+        return fingerprint(model, *parts, weights=self._weights)
 
     def load_statistics(self, key: str) -> ExpertStatistics | None:
         """Statistics that were saved under `key`, if any."""
-        path = self._folder / "statistics.safetensors"
-        if self._known("statistics", key) and path.is_file():
-            logger.info("Going on with the statistics of an earlier run in %s.", self._folder)
-            return ExpertStatistics.load(path)
-        return None
+        return self._load(self._statistics, key, ExpertStatistics.load_with_key)
 
     def save_statistics(self, key: str, statistics: ExpertStatistics) -> None:
         """Keep statistics."""
-        partial = self._folder / "statistics.partial"
-        statistics.save(partial)
-        os.replace(partial, self._folder / "statistics.safetensors")
-        self._write("statistics", {"fingerprint": key})
+        statistics.save(self._statistics, key)
 
     def load_scores(self, key: str) -> SavedScores | None:
         """Scores that were saved under `key`, if any."""
-        if not self._known("search", key):
-            return None
-        saved = self._read("search")
-        if "batch_size" not in saved:
-            logger.warning("%s holds the search of an older release; starting it anew.", self._folder)
-            return None
-        scores = {tuple(allocation): score for allocation, score in saved["scores"]}
-        logger.info("Going on with %d scored candidates of an earlier run in %s.", len(scores), self._folder)
-        return SavedScores(scores, saved["batch_size"])
+        return self._load(self._scores, key, _read_scores)
 
     def save_scores(self, key: str, scores: dict[Allocation, float], batch_size: int) -> None:
         """Keep the scores so far; JSON keeps every bit of a float.
@@ -103,25 +101,34 @@ class SearchState:
             batch_size: Windows at once, by now perhaps fewer than at first.
         """
         pairs = [[list(allocation), score] for allocation, score in scores.items()]
-        self._write("search", {"fingerprint": key, "scores": pairs, "batch_size": batch_size})
+        content = {"scores": pairs, "batch_size": batch_size}
+        piece = {"key": key, "sha256": _checksum(key, content), "content": content}
+        write_durably(self._scores, json.dumps(piece).encode())
 
-    def _known(self, name: str, key: str) -> bool:
-        if not self._resume or not (self._folder / f"{name}.json").is_file():
-            return False
-        same = self._read(name).get("fingerprint") == key
-        if not same:
-            logger.warning(
-                "%s holds the %s of a run with another model, configuration or data; starting anew.",
-                self._folder,
-                name,
-            )
-        return same
+    def _load(self, path: Path, key: str, read: Callable[[Path], tuple[Content, str]]) -> Content | None:
+        if not self._resume or not path.is_file():
+            return None
+        try:
+            content, saved_key = read(path)
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            logger.warning("%s is damaged or of another release; starting that work anew (%s).", path, error)
+            return None
+        if saved_key != key:
+            logger.warning("%s is of a run with another model, configuration, code or data; starting anew.", path)
+            return None
+        logger.info("Going on with %s of an earlier run.", path)
+        return content
 
-    def _read(self, name: str) -> dict[str, Any]:
-        return json.loads((self._folder / f"{name}.json").read_text(encoding="utf-8"))
 
-    def _write(self, name: str, value: dict[str, Any]) -> None:
-        # Written aside and moved into place, so that a kill never leaves half a file.
-        partial = self._folder / f"{name}.partial"
-        partial.write_text(json.dumps(value), encoding="utf-8")
-        os.replace(partial, self._folder / f"{name}.json")
+def _read_scores(path: Path) -> tuple[SavedScores, str]:
+    """Scores and their key; one of the errors of wrong values where the file is not as it was written."""
+    piece = json.loads(path.read_bytes())
+    content, key = piece["content"], piece["key"]
+    if piece["sha256"] != _checksum(key, content):
+        raise ValueError("it does not hold what was written into it")
+    scores = {tuple(allocation): float(score) for allocation, score in content["scores"]}
+    return SavedScores(scores, int(content["batch_size"])), key
+
+
+def _checksum(key: str, content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps([key, content], sort_keys=True).encode()).hexdigest()

@@ -14,7 +14,7 @@ from optimum_evoesap.batching import batch_size_for, in_batches_of, smaller_batc
 from optimum_evoesap.fitness.scorer import FitnessScorer
 from optimum_evoesap.observer import observe_experts
 from optimum_evoesap.search import search_allocation
-from optimum_evoesap.search_state import SearchState
+from optimum_evoesap.search_state import RunState
 from optimum_evoesap.virtual_slice import VirtualSlice
 
 from .model_matrix import layers_of, make_model, random_kept, random_tokens
@@ -184,8 +184,7 @@ def test_the_search_goes_on_when_a_candidate_does_not_fit(tmp_path):
             raise torch.OutOfMemoryError("CUDA out of memory")
         assert not any(each() is not None for each in held), "what the failed candidate held is still in memory"
 
-    state = SearchState(tmp_path)
-    state.create()
+    state = RunState(tmp_path).__enter__()
     model.get_input_embeddings().register_forward_hook(check)
     found = search_allocation(model, layers, order, space, config, batches_of(4, 4), [], state, "key")
     assert held, "no candidate failed"
@@ -211,10 +210,9 @@ def test_a_run_that_goes_on_cuts_its_batches_as_before():
 
 
 def test_the_scores_of_an_older_release_are_left(tmp_path, caplog):
-    state = SearchState(tmp_path)
-    state.create()
+    state = RunState(tmp_path).__enter__()
     state.save_scores("key", {(1, 2): 0.5}, batch_size=4)
     assert state.load_scores("key").scores == {(1, 2): 0.5} and state.load_scores("key").batch_size == 4
     path = tmp_path / ".evoesap" / "search.json"
     path.write_text(path.read_text().replace("batch_size", "other"))
-    assert state.load_scores("key") is None and "starting it anew" in caplog.text
+    assert state.load_scores("key") is None and "starting that work anew" in caplog.text

@@ -6,7 +6,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -328,7 +327,7 @@ def test_a_killed_run_goes_on_to_the_same_result(tmp_path, monkeypatch):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "the run must be killed in its search"
-    saved = json.loads(state.read_text())["scores"]
+    saved = json.loads(state.read_text())["content"]["scores"]
     assert 8 <= len(saved) < len(unbroken.history) * 8
     assert not (folder / "config.json").exists(), "nothing half written"
 
@@ -640,14 +639,14 @@ def test_what_a_killed_run_left_and_cannot_be_removed_is_found_before_the_work(t
 
 
 def test_state_that_cannot_be_removed_after_success_is_said_and_not_an_error(tmp_path, monkeypatch, caplog):
-    remove = shutil.rmtree
+    remove = Path.unlink
 
-    def rmtree(path, *args, **kwargs):
-        if Path(path).name == ".evoesap":
+    def unlink(path, *args, **kwargs):
+        if path.name == "statistics.safetensors":
             raise PermissionError("not permitted")
         return remove(path, *args, **kwargs)
 
-    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    monkeypatch.setattr(Path, "unlink", unlink)
     make_pruner(allocation="uniform").prune(tmp_path / "out", rows())
     assert "cannot be removed" in caplog.text
     monkeypatch.undo()

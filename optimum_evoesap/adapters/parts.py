@@ -52,10 +52,6 @@ class ExpertTensor:
         """The tensor, if it is a parameter."""
         return [self.value] if isinstance(self.value, nn.Parameter) else []
 
-    def checksum(self) -> float:
-        """A sum over its first expert."""
-        return self.value.select(self.axis.axis, 0).double().sum().item()
-
     def tensors_per_expert(self) -> list[tuple[torch.Tensor, int]]:
         """Each tensor, and how many of its values go with one expert."""
         return [(self.value, self.value.numel() // self.value.shape[self.axis.axis] * self.axis.rows)]
@@ -89,10 +85,6 @@ class ExpertList:
     def parameters(self) -> list[nn.Parameter]:
         """The parameters of all its experts."""
         return list(self.value.parameters())
-
-    def checksum(self) -> float:
-        """A sum over its first expert."""
-        return sum(parameter.double().sum().item() for parameter in self.value[0].parameters())
 
     def tensors_per_expert(self) -> list[tuple[torch.Tensor, int]]:
         """Each tensor of one expert, and its size."""
