@@ -18,9 +18,8 @@ from optimum_evoesap.options import EvoESAPOptions
 def spaces(draw):
     unit = draw(st.sampled_from([1, 1, 2, 4]))
     num_experts = [unit * draw(st.integers(2, 16)) for _ in range(draw(st.integers(1, 8)))]
-    min_kept = [unit * draw(st.integers(1, max(1, total // unit - 1))) for total in num_experts]
-    limits = sum(total - kept for total, kept in zip(num_experts, min_kept))
-    budget = unit * draw(st.integers(1, max(1, limits // unit)))
+    min_kept = [draw(st.integers(1, total - unit)) for total in num_experts]
+    budget = unit * draw(st.integers(1, sum((total - kept) // unit for total, kept in zip(num_experts, min_kept))))
     space = AllocationSpace.from_limits(num_experts, min_kept, budget, unit)
     return space
 
@@ -31,6 +30,11 @@ def is_inside(allocation, space):
         and len(allocation) == len(space.max_removed)
         and all(0 <= count <= limit and count % space.unit == 0 for count, limit in zip(allocation, space.max_removed))
     )
+
+
+def moved(one, other):
+    """Experts that go from other layers, where the budgets are equal."""
+    return sum(abs(a - b) for a, b in zip(one, other)) // 2
 
 
 @settings(max_examples=150, deadline=None)
@@ -64,6 +68,8 @@ def test_evolution_holds_the_budget_and_repeats_itself(space, seed, population_s
     assert again == result
     bests = [entry["best"] for entry in result.history]
     assert bests == sorted(bests), "elites never get lost"
+    first = list(result.scores.values())[: result.history[0]["candidates"]]
+    assert result.history[0]["mean"] == pytest.approx(sum(first) / len(first))
 
 
 def test_evolution_finds_a_known_optimum():
@@ -83,6 +89,18 @@ def test_number_of_candidates_is_the_papers():
     calls = []
     evolve(lambda a: calls.append(a) or random.Random(str(a)).random(), space, EvoESAPOptions(), progress=False)
     assert len(calls) == 32 + 49 * 28  # the 1404 candidates that the published search scores
+    assert calls[:7] == [space.uniform(), *space.shapes()]
+
+
+def test_every_elite_has_children():
+    space = AllocationSpace.from_sparsity(0.5, [32] * 12, [2] * 12)
+    calls = []
+    options = EvoESAPOptions(population_size=24, num_elites=4, generations=2, max_delta=1, max_mutations=1)
+    evolve(lambda a: calls.append(a) or random.Random(str(a)).random(), space, options, progress=False)
+    elites = sorted(calls[:24], key=lambda each: -random.Random(str(each)).random())[:4]
+    parents = [[elite for elite in elites if moved(child, elite) == 1] for child in calls[24:]]
+    assert len(parents) == 20 and all(len(each) == 1 for each in parents)
+    assert {parent for (parent,) in parents} == set(elites)
 
 
 def test_a_resumed_run_is_an_unbroken_run():
@@ -123,6 +141,45 @@ def test_different_seeds_search_differently():
 def test_uniform_is_exactly_uniform_for_equal_layers():
     for sparsity in (0.1, 0.25, 0.3, 0.5, 0.77):
         assert len(set(AllocationSpace.from_sparsity(sparsity, [60] * 7, [4] * 7).uniform())) == 1
+
+
+def test_uniform_takes_the_same_share_of_unequal_layers():
+    space = AllocationSpace.from_sparsity(0.2, [16, 8, 8], [2, 2, 2])
+    assert space.budget == 3 + 2 + 2, "the nearest whole number of each layer"
+    assert space.uniform() == (3, 2, 2)
+    assert AllocationSpace.from_sparsity(0.25, [16, 8], [2, 2]).uniform() == (4, 2)
+    assert AllocationSpace.from_sparsity(0.4, [12, 12], [3, 3], unit=3).uniform() == (6, 6)
+
+
+def test_an_allocation_is_the_nearest_to_its_weights():
+    space = AllocationSpace((8, 8), (6, 2), 3)
+    assert space.fit([3, 5]) == (1, 2)
+    assert space.fit([1, 1]) == (2, 1), "of equals the first gives more"
+    assert space.fit([0, 1]) == (1, 2), "what one layer cannot give comes from the other"
+    assert AllocationSpace((8, 8), (6, 2), 4).fit([0, 0]) == (3, 1)
+
+
+def test_shapes_are_what_they_are_called():
+    rising, falling, peak, edges, front, back = AllocationSpace.from_sparsity(0.5, [32] * 5, [2] * 5).shapes()
+    assert rising == tuple(sorted(rising)) and rising[0] < 16 < rising[4]
+    assert falling == tuple(sorted(falling, reverse=True)) and falling[0] > 16 > falling[4]
+    assert peak[0] < peak[1] < peak[2] > peak[3] > peak[4]
+    assert edges[0] > edges[1] > edges[2] < edges[3] < edges[4]
+    assert min(front[:3]) > 16 > max(front[3:]) and max(back[:2]) < 16 < min(back[2:])
+
+
+@pytest.mark.parametrize("unit", [1, 2])
+def test_mutations_are_the_papers(unit):
+    space = AllocationSpace.from_sparsity(0.5, [64] * 64, [2] * 64, unit)
+    parent, generator = space.uniform(), random.Random(0)
+
+    def shares(**options):
+        moves = [moved(parent, space.mutate(parent, generator, **options)) // unit for _ in range(3000)]
+        return {each: pytest.approx(moves.count(each) / len(moves), abs=0.04) for each in set(moves)}
+
+    assert shares(max_delta=4, max_mutations=1) == {1: 1 / 4, 2: 1 / 4, 3: 1 / 4, 4: 1 / 4}
+    found = shares(max_delta=1, max_mutations=3)
+    assert [found[moves] for moves in (1, 2, 3)] == [5 / 9, 3 / 9, 1 / 9], "the smaller of two draws"
 
 
 def test_impossible_sparsities_say_what_is_possible():
