@@ -9,8 +9,8 @@ from collections.abc import Callable
 import torch
 
 from optimum_evoesap.fitness.esap import esap
-from optimum_evoesap.kernels import esap_rows
-from optimum_evoesap.kernels.overlap_rows import OverlapRows
+from optimum_evoesap.kernels.esap.esap_rows import esap_rows
+from optimum_evoesap.kernels.esap.overlap_rows import OverlapRows
 
 from .timing import measure, parse_arguments, report
 

@@ -12,8 +12,9 @@ from torch.nn.functional import grouped_mm
 from transformers import PretrainedConfig
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
-from optimum_evoesap.kernels import experts_launch, experts_outputs
-from optimum_evoesap.kernels.experts import fused_experts
+from optimum_evoesap.kernels.experts import launch as experts_launch
+from optimum_evoesap.kernels.experts import outputs as experts_outputs
+from optimum_evoesap.kernels.experts.fused_experts import fused_experts
 from optimum_evoesap.kernels.implementation import runs_products
 
 from .models import SIZES, make_config
@@ -82,7 +83,7 @@ def functions_of_tiles(
     experts: torch.nn.Module, hidden: torch.Tensor, indices: torch.Tensor
 ) -> dict[str, Callable[[], object]]:
     """What our own products take."""
-    from optimum_evoesap.kernels.grouped_product import grouped_product, row_tiles
+    from optimum_evoesap.kernels.experts.grouped_product import grouped_product, row_tiles
 
     _, places, offsets = experts_launch.group_routes(indices, experts.num_experts)
     tiles = row_tiles(indices, places, offsets)

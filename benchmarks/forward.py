@@ -14,11 +14,11 @@ import torch
 from transformers import PreTrainedModel
 
 from optimum_evoesap.adapters import MoELayer, find_moe_layers
-from optimum_evoesap.fitness.output_head import final_hidden_states
+from optimum_evoesap.calibration.observer import observe_experts
 from optimum_evoesap.fitness.scorer import FitnessScorer
-from optimum_evoesap.kernels.fast_forward import fast_forward
-from optimum_evoesap.observer import observe_experts
-from optimum_evoesap.virtual_slice import VirtualSlice
+from optimum_evoesap.kernels.forward.fused_forward import fast_forward
+from optimum_evoesap.models.output_head import final_hidden_states
+from optimum_evoesap.models.virtual_slice import VirtualSlice
 
 from .models import WINDOW, add_arguments, arithmetic_seconds, make_model, make_windows
 from .naive import NaiveScorer, calibrate_naively

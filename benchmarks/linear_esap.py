@@ -9,9 +9,10 @@ from unittest.mock import patch
 
 import torch
 
-from optimum_evoesap.kernels import esap_rows, linear_esap, linear_esap_rows
+from optimum_evoesap.kernels.esap import linear_esap
+from optimum_evoesap.kernels.esap.esap_rows import esap_rows
+from optimum_evoesap.kernels.esap.linear_esap import default_chunk_size, linear_esap_rows
 from optimum_evoesap.kernels.implementation import runs_products
-from optimum_evoesap.kernels.linear_esap import default_chunk_size
 
 from .timing import measure, parse_arguments, report
 

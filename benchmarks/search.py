@@ -13,13 +13,14 @@ import torch
 
 from optimum_evoesap import EvoESAPConfig
 from optimum_evoesap.adapters import find_moe_layers
-from optimum_evoesap.criteria import pruning_order
-from optimum_evoesap.evolution import evolve
-from optimum_evoesap.kernels.fast_forward import fast_forward
-from optimum_evoesap.observer import observe_experts
-from optimum_evoesap.planning import allocation_space
-from optimum_evoesap.search import kept_experts, search_allocation
-from optimum_evoesap.virtual_slice import VirtualSlice
+from optimum_evoesap.calibration.criteria import pruning_order
+from optimum_evoesap.calibration.observer import observe_experts
+from optimum_evoesap.kernels.forward.fused_forward import fast_forward
+from optimum_evoesap.models.virtual_slice import VirtualSlice
+from optimum_evoesap.search.candidate import kept_experts
+from optimum_evoesap.search.loop import search_allocation
+from optimum_evoesap.search.planning import allocation_space
+from optimum_evoesap.search.strategies.evolution import evolve
 
 from .models import WINDOW, add_arguments, make_model, make_windows
 from .naive import NaiveScorer

@@ -9,27 +9,29 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .import_hook import install_when_imported
+from .install import install_when_imported
 from .version import __version__
 
 
 if TYPE_CHECKING:
+    from .calibration.criteria import register_criterion
     from .configuration import EvoESAPConfig
-    from .criteria import register_criterion
     from .fitness import esap, linear_esap, register_fitness
-    from .modeling import EvoESAPModelForCausalLM
+    from .heterogeneous.auto import EvoESAPModelForCausalLM
     from .pruner import MoEPruner
-    from .result import PruningResult
+    from .reports.inspection import inspect_model
+    from .reports.result import PruningResult
 
 # Loaded when first used, so that importing the package stays fast.
 _PUBLIC = {
     "EvoESAPConfig": "configuration",
-    "EvoESAPModelForCausalLM": "modeling",
+    "EvoESAPModelForCausalLM": "heterogeneous.auto",
     "MoEPruner": "pruner",
-    "PruningResult": "result",
+    "PruningResult": "reports.result",
     "esap": "fitness",
+    "inspect_model": "reports.inspection",
     "linear_esap": "fitness",
-    "register_criterion": "criteria",
+    "register_criterion": "calibration.criteria",
     "register_fitness": "fitness",
 }
 
@@ -40,6 +42,7 @@ __all__ = [
     "PruningResult",
     "__version__",
     "esap",
+    "inspect_model",
     "linear_esap",
     "register_criterion",
     "register_fitness",

@@ -12,7 +12,7 @@ from optimum.configuration_utils import BaseConfig
 from optimum.version import __version__ as optimum_version
 from transformers import __version__ as transformers_version
 
-from .criteria import CRITERIA
+from .calibration.criteria import CRITERIA
 from .data.options import SCORED_TOKENS
 from .fitness import FITNESSES
 from .options import EvoESAPOptions

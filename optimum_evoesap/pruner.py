@@ -15,31 +15,30 @@ from optimum.quantization_base import OptimumQuantizer
 from transformers import PreTrainedModel
 
 from .adapters import find_moe_layers, model_structure
-from .checkpoint import (
-    check_output_folder,
-    clear_partial_checkpoint,
-    push_checkpoint,
-    warn_of_replacement,
-    write_checkpoint,
-)
+from .calibration.criteria import PruningOrder, pruning_order
+from .calibration.observer import observe_experts
+from .calibration.statistics import ExpertStatistics
+from .checkpoint.files import check_output_folder, clear_partial_checkpoint, warn_of_replacement
+from .checkpoint.push import check_push
+from .checkpoint.remote_code import check_remote_code
+from .checkpoint.write import push_checkpoint, write_checkpoint
 from .configuration import EvoESAPConfig
-from .criteria import PruningOrder, pruning_order
 from .data import TokenizedData
 from .fitness.registry import fitness_digests
-from .folder_lock import FolderLock
-from .hub import check_push, check_remote_code
-from .kernels.fast_forward import fast_forward
-from .loading import Processor, find_processor, load_model, load_processor
-from .model_inputs import ModelInputs
-from .observer import observe_experts
-from .planning import allocation_space, explicit_counts
-from .rebuild import check_rebuild
-from .record import model_size, record_run
-from .result import PruningResult
-from .search import kept_experts, score_allocation, search_allocation
-from .search_state import RunState
-from .statistics import ExpertStatistics
-from .surgery import remove_experts
+from .kernels.forward.fused_forward import fast_forward
+from .models.loading import load_model
+from .models.processors import Processor, find_processor, load_processor
+from .models.rebuild import check_rebuild
+from .models.size import model_size
+from .models.surgery import remove_experts
+from .reports.record import record_run
+from .reports.result import PruningResult
+from .run.folder_lock import FolderLock
+from .run.inputs import ModelInputs
+from .run.state import RunState
+from .search.candidate import kept_experts
+from .search.loop import score_allocation, search_allocation
+from .search.planning import allocation_space, explicit_counts
 
 
 if TYPE_CHECKING:

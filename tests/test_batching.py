@@ -10,12 +10,12 @@ import torch
 
 from optimum_evoesap import EvoESAPConfig
 from optimum_evoesap.adapters import ListedExperts, SortedExperts
-from optimum_evoesap.batching import batch_size_for, in_batches_of, smaller_batch_size
+from optimum_evoesap.calibration.observer import observe_experts
 from optimum_evoesap.fitness.scorer import FitnessScorer
-from optimum_evoesap.observer import observe_experts
-from optimum_evoesap.search import search_allocation
-from optimum_evoesap.search_state import RunState
-from optimum_evoesap.virtual_slice import VirtualSlice
+from optimum_evoesap.models.batching import batch_size_for, in_batches_of, smaller_batch_size
+from optimum_evoesap.models.virtual_slice import VirtualSlice
+from optimum_evoesap.run.state import RunState
+from optimum_evoesap.search.loop import search_allocation
 
 from .model_matrix import layers_of, make_model, random_kept, random_tokens
 
@@ -163,8 +163,8 @@ def test_the_search_goes_on_when_a_candidate_does_not_fit(tmp_path):
 
     A run that goes on later begins with the smaller batches, so that it finds the same scores as an unbroken one.
     """
-    from optimum_evoesap.criteria import pruning_order
-    from optimum_evoesap.planning import allocation_space
+    from optimum_evoesap.calibration.criteria import pruning_order
+    from optimum_evoesap.search.planning import allocation_space
 
     model = make_model("olmoe")
     layers = layers_of(model)

@@ -16,9 +16,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from optimum_evoesap import EvoESAPConfig, MoEPruner
 from optimum_evoesap.adapters import find_moe_layers, model_structure
-from optimum_evoesap.observer import observe_experts
-from optimum_evoesap.surgery import remove_experts
-from optimum_evoesap.virtual_slice import VirtualSlice
+from optimum_evoesap.calibration.observer import observe_experts
+from optimum_evoesap.models.surgery import remove_experts
+from optimum_evoesap.models.virtual_slice import VirtualSlice
 
 from .model_matrix import ROWS, make_model
 

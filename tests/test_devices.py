@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from optimum_evoesap import EvoESAPConfig, MoEPruner
+from optimum_evoesap.calibration.observer import observe_experts
 from optimum_evoesap.fitness import teacher
 from optimum_evoesap.fitness.scorer import FitnessScorer
-from optimum_evoesap.observer import observe_experts
-from optimum_evoesap.virtual_slice import VirtualSlice
+from optimum_evoesap.models.virtual_slice import VirtualSlice
 
 from .model_matrix import ROWS, VOCABULARY, layers_of, make_model, random_kept
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimum_evoesap.allocation import AllocationSpace
-from optimum_evoesap.evolution import evolve
 from optimum_evoesap.options import EvoESAPOptions
+from optimum_evoesap.search.allocation import AllocationSpace
+from optimum_evoesap.search.strategies.evolution import evolve
 
 
 @st.composite

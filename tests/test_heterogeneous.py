@@ -16,9 +16,9 @@ from transformers.integrations.heterogeneity import AmbiguousGlobalPerLayerAttri
 
 import optimum_evoesap  # noqa: F401  (lets transformers build the pruned checkpoints)
 from optimum_evoesap.adapters import find_moe_layers, model_structure
-from optimum_evoesap.config_attributes import per_layer_overrides
-from optimum_evoesap.surgery import remove_experts, write_expert_counts
-from optimum_evoesap.virtual_slice import VirtualSlice
+from optimum_evoesap.heterogeneous.attributes import per_layer_overrides
+from optimum_evoesap.models.surgery import remove_experts, write_expert_counts
+from optimum_evoesap.models.virtual_slice import VirtualSlice
 
 from .model_matrix import make_config, make_model, random_kept, random_tokens
 
@@ -194,7 +194,7 @@ def test_a_transformers_of_other_internals_is_left_alone():
     code = (
         "from transformers.integrations.heterogeneity import configuration_utils as there\n"
         "del there._apply_heterogeneous_config\n"
-        "import optimum_evoesap.heterogeneous_config as ours\n"
+        "import optimum_evoesap.heterogeneous.validation as ours\n"
         "ours.install()\n"
         "assert not hasattr(there._PerLayerConfigView, ours._MARK)\n"
     )

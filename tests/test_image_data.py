@@ -20,7 +20,7 @@ from optimum_evoesap import EvoESAPConfig, MoEPruner, PruningResult
 from optimum_evoesap.data import DataError, DataOptions, TokenizedData, prepare_data
 from optimum_evoesap.data.image_columns import place_images
 from optimum_evoesap.data.processors import text_tokenizer, wants_parts
-from optimum_evoesap.model_inputs import ModelInputs
+from optimum_evoesap.run.inputs import ModelInputs
 
 from .model_matrix import make_config, make_model
 from .model_matrix.multimodal import IMAGE_INPUTS

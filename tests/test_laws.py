@@ -13,12 +13,12 @@ import transformers
 
 import optimum_evoesap  # noqa: F401  (lets transformers build the pruned checkpoints)
 from optimum_evoesap.adapters import find_moe_layers
-from optimum_evoesap.config_attributes import global_value, per_layer_overrides
-from optimum_evoesap.fitness.output_head import find_output_head
 from optimum_evoesap.fitness.scorer import FitnessScorer
-from optimum_evoesap.inspection import inspect_model
-from optimum_evoesap.surgery import remove_experts
-from optimum_evoesap.virtual_slice import VirtualSlice
+from optimum_evoesap.heterogeneous.attributes import global_value, per_layer_overrides
+from optimum_evoesap.models.output_head import find_output_head
+from optimum_evoesap.models.surgery import remove_experts
+from optimum_evoesap.models.virtual_slice import VirtualSlice
+from optimum_evoesap.reports.inspection import inspect_model
 
 from .model_matrix import (
     DEVICE,

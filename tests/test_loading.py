@@ -16,7 +16,9 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedTokenizerBase
 
 from optimum_evoesap import MoEPruner
-from optimum_evoesap.loading import choose_model, find_processor, load_bare_model, load_model, load_processor
+from optimum_evoesap.models.classes import choose_model
+from optimum_evoesap.models.loading import load_bare_model, load_model
+from optimum_evoesap.models.processors import find_processor, load_processor
 
 from . import model_matrix
 from .model_matrix.rows import ROWS
@@ -74,7 +76,7 @@ def test_a_class_that_no_auto_class_knows_is_used_by_its_name(monkeypatch):
     config = ROWS["qwen3_vl_moe"].make_config()
     config.architectures = ["Qwen3VLMoeForConditionalGeneration"]
     assert choose_model(config).loader is AutoModelForImageTextToText
-    monkeypatch.setattr("optimum_evoesap.loading._AUTO_CLASSES", (AutoModelForCausalLM,))
+    monkeypatch.setattr("optimum_evoesap.models.loading._AUTO_CLASSES", (AutoModelForCausalLM,))
     choice = choose_model(config)
     assert choice.loader is choice.model_class is transformers.Qwen3VLMoeForConditionalGeneration
 

@@ -8,7 +8,7 @@ import pytest
 from optimum_evoesap import EvoESAPConfig, MoEPruner
 from optimum_evoesap.adapters.structure import build_on_meta
 from optimum_evoesap.data import DataError
-from optimum_evoesap.model_inputs import ModelInputs
+from optimum_evoesap.run.inputs import ModelInputs
 
 from .model_matrix import MODEL_TYPES, ROWS, make_config, make_model
 from .remote_code import modeling_listed_moe

@@ -16,9 +16,9 @@ from optimum_evoesap.adapters import (
     SortedExperts,
     find_moe_layers,
 )
-from optimum_evoesap.criteria import CRITERIA, pruning_order, register_criterion
-from optimum_evoesap.observer import ExpertObserver, observe_experts
-from optimum_evoesap.statistics import ExpertStatistics, LayerStatistics
+from optimum_evoesap.calibration.criteria import CRITERIA, pruning_order, register_criterion
+from optimum_evoesap.calibration.observer import ExpertObserver, observe_experts
+from optimum_evoesap.calibration.statistics import ExpertStatistics, LayerStatistics
 
 from .model_matrix import MODEL_TYPES, layers_of, make_model, random_tokens
 

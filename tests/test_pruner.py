@@ -17,9 +17,9 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from optimum_evoesap import EvoESAPConfig, MoEPruner, PruningResult
-from optimum_evoesap.commands.summary import summarize
 from optimum_evoesap.fitness.scorer import FitnessScorer
-from optimum_evoesap.virtual_slice import VirtualSlice
+from optimum_evoesap.models.virtual_slice import VirtualSlice
+from optimum_evoesap.reports.summary import summarize
 
 from .model_matrix import MODEL_TYPES, aligned, layers_of, make_model, random_tokens
 

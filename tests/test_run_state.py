@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from optimum_evoesap.code_digest import code_digest
-from optimum_evoesap.criteria import CRITERIA
-from optimum_evoesap.fingerprint import fingerprint, weights_digest
+from optimum_evoesap.calibration.criteria import CRITERIA
 from optimum_evoesap.fitness.registry import FITNESSES
-from optimum_evoesap.folder_lock import FolderInUseError, FolderLock
-from optimum_evoesap.search_state import RunState
+from optimum_evoesap.run.code_digest import code_digest
+from optimum_evoesap.run.fingerprint import fingerprint, weights_digest
+from optimum_evoesap.run.folder_lock import FolderInUseError, FolderLock
+from optimum_evoesap.run.state import RunState
 
 from .model_matrix import make_model
 from .test_pruner import make_pruner, rows
@@ -227,8 +227,8 @@ def test_the_digest_of_code_ends_in_circles_and_takes_anything():
 
 
 STABLE = """
-from optimum_evoesap.code_digest import code_digest
-from optimum_evoesap.criteria import CRITERIA
+from optimum_evoesap.run.code_digest import code_digest
+from optimum_evoesap.calibration.criteria import CRITERIA
 from optimum_evoesap.fitness.registry import FITNESSES, fitness_digests
 def function(x, seen={"b", "a", "c"}, other=object()):
     return x in {"one", "two", "three"}
@@ -311,7 +311,7 @@ def test_pieces_are_on_the_disk_before_they_are_in_place(tmp_path, monkeypatch):
 
 HOLD = """
 import sys, time
-from optimum_evoesap.folder_lock import FolderLock
+from optimum_evoesap.run.folder_lock import FolderLock
 with FolderLock(sys.argv[1]):
     print("held", flush=True)
     time.sleep(300)

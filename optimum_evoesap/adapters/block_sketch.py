@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from .block import ADAPTERS, MoEBlock
+from .blocks.routed_experts import RoutedExperts
 from .growth import ExpertCount, named_tensors
-from .routed_experts import RoutedExperts
 from .structure import Structure
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from torch import nn
 from transformers import PretrainedConfig
 
-from ..config_attributes import per_layer_overrides
-from ..layer_config import give_layer_config
+from ..heterogeneous.attributes import per_layer_overrides
+from ..heterogeneous.layer_config import give_layer_config
 from .block import MoEBlock
 from .parts import ExpertList, ExpertTensor
 

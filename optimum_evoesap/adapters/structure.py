@@ -16,7 +16,7 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
 
-from ..config_attributes import count_holder, expert_counts, per_layer_overrides
+from ..heterogeneous.attributes import count_holder, expert_counts, per_layer_overrides
 from .growth import ExpertAxis, ExpertCount, growing_lists, moving_axes, moving_counts, named_tensors
 from .top_k import TOP_K_NAMES
 

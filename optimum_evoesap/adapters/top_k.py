@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from ..config_attributes import global_value
+from ..heterogeneous.attributes import global_value
 from .experts_call import ExpertsCall
 
 

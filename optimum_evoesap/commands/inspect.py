@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from optimum.commands.base import BaseOptimumCLICommand
 
+from ..reports.text import short_bytes, short_count, table
 from .arguments import add_model_options, add_option, set_up_parser, source_options
 from .errors import errors_in_one_line
-from .text import short_bytes, short_count, table
 
 
 if TYPE_CHECKING:
-    from ..inspection import LayerInspection, ModelInspection
+    from ..reports.inspection import LayerInspection, ModelInspection
 
 
 class InspectCommand(BaseOptimumCLICommand):
@@ -40,7 +40,7 @@ class InspectCommand(BaseOptimumCLICommand):
     def run(self) -> None:
         """Print what the config tells."""
         with errors_in_one_line():
-            from ..inspection import inspect_model
+            from ..reports.inspection import inspect_model
 
             inspection = inspect_model(self.args.model, **source_options(self.args))
         print(json.dumps(_as_json(inspection), indent=2) if self.args.json else _as_text(inspection))

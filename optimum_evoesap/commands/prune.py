@@ -117,10 +117,10 @@ def _add_hub_options(group: Any) -> None:
 
 
 def _run(args: Namespace) -> None:
-    from ..checkpoint import check_output_folder
+    from ..checkpoint.files import check_output_folder
     from ..pruner import MoEPruner
-    from ..result import PruningResult
-    from .summary import summarize
+    from ..reports.result import PruningResult
+    from ..reports.summary import summarize
 
     hub_arguments = _hub_arguments(args)
     # A user of the terminal wants to read that a killed run goes on; a library keeps silent about it.

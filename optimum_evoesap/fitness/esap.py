@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import torch
 
-from ..kernels import esap_rows, linear_esap_rows
+from ..kernels.esap.esap_rows import esap_rows
+from ..kernels.esap.linear_esap import linear_esap_rows
 from ..kernels.implementation import Implementation
 from .registry import ScoredBlock, ScoredHidden, hidden_form_of, register_fitness
 

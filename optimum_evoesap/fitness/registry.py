@@ -9,9 +9,9 @@ from functools import cached_property
 
 import torch
 
-from ..code_digest import code_digest
+from ..models.output_head import OutputHead
 from ..registry import make_register
-from .output_head import OutputHead
+from ..run.code_digest import code_digest
 
 
 @dataclass

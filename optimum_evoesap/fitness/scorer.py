@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import torch
 from transformers import PreTrainedModel
 
-from ..batching import in_batches_of, smaller_batch_size, windows_at_once
-from .output_head import final_hidden_states, find_output_head
+from ..models.batching import in_batches_of, smaller_batch_size, windows_at_once
+from ..models.output_head import final_hidden_states, find_output_head
 from .registry import FITNESSES, HIDDEN_FORMS, ScoredBlock, ScoredHidden
 from .teacher import TeacherBatch, keep_hidden
 
@@ -26,7 +26,7 @@ class FitnessScorer:
     The teacher is kept as hidden states, see [`TeacherBatch`]; its logits are made again, a block at a time.
 
     Args:
-        model: The unpruned model. The same object is scored later, inside a [`~virtual_slice.VirtualSlice`].
+        model: The unpruned model. The same object is scored later, inside a [`~models.virtual_slice.VirtualSlice`].
         batches: Model inputs with `labels` (-100 where a token is not scored), on the model's device. Where they do
             not fit into the memory of a GPU, fewer windows at once are taken.
         fitness: A name in `FITNESSES`.

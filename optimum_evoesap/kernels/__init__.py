@@ -1,8 +1,2 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""Fast forms of what the search computes most. Each has a plain torch form under the same name, picked by `impl`."""
-
-from .esap import esap_rows, overlap
-from .linear_esap import linear_esap_rows
-
-
-__all__ = ["esap_rows", "linear_esap_rows", "overlap"]
+"""Fast forms of what calibration and search compute most, each with its plain torch form beside it."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from .esap_triton import IS_INTERPRETED
+from .triton_common import IS_INTERPRETED
 
 
 # Of a product. Four stages of operands, and half a tile of results on its way to memory where a kernel stores whole

@@ -78,6 +78,6 @@ def _obstacle(tensors: list[torch.Tensor]) -> str | None:
 
 
 def _is_interpreted() -> bool:
-    from .esap_triton import IS_INTERPRETED
+    from .triton_common import IS_INTERPRETED
 
     return IS_INTERPRETED

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from importlib.machinery import PathFinder
 from typing import Any
 
-from ..import_hook import install_after_import
+from ..heterogeneous.import_hook import install_after_import
 
 
 class Hooks:

@@ -15,14 +15,14 @@ from optimum_evoesap import EvoESAPConfig, MoEPruner
 from optimum_evoesap.adapters import Routes, discover_structure, find_moe_layers
 from optimum_evoesap.adapters.growth import affine
 from optimum_evoesap.adapters.top_k import group_limits
-from optimum_evoesap.config_attributes import per_layer_overrides
-from optimum_evoesap.fitness.output_head import final_hidden_states, output_layer
-from optimum_evoesap.inspection import inspect_model
-from optimum_evoesap.layer_config import layer_config
-from optimum_evoesap.observer import ExpertObserver, observe_experts
-from optimum_evoesap.planning import allocation_space
-from optimum_evoesap.surgery import remove_experts, write_expert_counts
-from optimum_evoesap.virtual_slice import VirtualSlice
+from optimum_evoesap.calibration.observer import ExpertObserver, observe_experts
+from optimum_evoesap.heterogeneous.attributes import per_layer_overrides
+from optimum_evoesap.heterogeneous.layer_config import layer_config
+from optimum_evoesap.models.output_head import final_hidden_states, output_layer
+from optimum_evoesap.models.surgery import remove_experts, write_expert_counts
+from optimum_evoesap.models.virtual_slice import VirtualSlice
+from optimum_evoesap.reports.inspection import inspect_model
+from optimum_evoesap.search.planning import allocation_space
 from tests.model_matrix import MODEL_TYPES, ROWS, layers_of, make_config, make_model, random_tokens, structure_of
 from tests.remote_code import modeling_listed_moe
 from tests.remote_code.configuration_listed_moe import ListedMoeConfig

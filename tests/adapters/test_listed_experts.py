@@ -9,8 +9,8 @@ from torch import nn
 
 from optimum_evoesap import EvoESAPConfig, MoEPruner
 from optimum_evoesap.adapters import find_moe_layers, model_structure
-from optimum_evoesap.observer import observe_experts
-from optimum_evoesap.virtual_slice import VirtualSlice
+from optimum_evoesap.calibration.observer import observe_experts
+from optimum_evoesap.models.virtual_slice import VirtualSlice
 from tests.model_matrix import make_model, random_tokens
 from tests.remote_code import modeling_listed_moe
 from tests.remote_code.configuration_listed_moe import ListedMoeConfig

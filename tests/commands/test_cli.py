@@ -20,9 +20,9 @@ from optimum.commands import optimum_cli
 from optimum_evoesap import EvoESAPConfig, PruningResult
 from optimum_evoesap.commands.arguments import given_options, parse_allocation, parse_columns
 from optimum_evoesap.commands.prune import PruneCommand, make_config
-from optimum_evoesap.commands.summary import summarize
-from optimum_evoesap.inspection import inspect_model
 from optimum_evoesap.options import EvoESAPOptions
+from optimum_evoesap.reports.inspection import inspect_model
+from optimum_evoesap.reports.summary import summarize
 from tests.hub.hub_server import TOKEN, HubServer
 from tests.model_matrix import make_model
 
@@ -335,7 +335,7 @@ def test_unexpected_errors_keep_their_traceback(cli, checkpoint, monkeypatch):
     def broken(*args, **kwargs):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("optimum_evoesap.inspection.inspect_model", broken)
+    monkeypatch.setattr("optimum_evoesap.reports.inspection.inspect_model", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         cli("inspect", "-m", checkpoint)
 

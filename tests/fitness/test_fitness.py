@@ -12,9 +12,9 @@ from optimum_evoesap import esap, linear_esap
 from optimum_evoesap.adapters import find_moe_layers
 from optimum_evoesap.fitness import FITNESSES, ScoredBlock, register_fitness
 from optimum_evoesap.fitness import scorer as scorer_module
-from optimum_evoesap.fitness.output_head import find_output_head
 from optimum_evoesap.fitness.scorer import FitnessScorer
-from optimum_evoesap.virtual_slice import VirtualSlice
+from optimum_evoesap.models.output_head import find_output_head
+from optimum_evoesap.models.virtual_slice import VirtualSlice
 
 from ..model_matrix import make_model, random_kept, random_tokens
 

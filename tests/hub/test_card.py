@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from optimum_evoesap.hub import base_card_metadata, create_model_card
-from optimum_evoesap.hub.names import clean_value, dataset_names, is_hub_id, without_local_paths
-from optimum_evoesap.result import PruningResult
+from optimum_evoesap.reports.card import base_card_metadata, create_model_card
+from optimum_evoesap.reports.names import clean_value, dataset_names, is_hub_id, without_local_paths
+from optimum_evoesap.reports.result import PruningResult
 from tests.hub.hub_server import check_card
 from tests.hub.test_push import run
 
@@ -297,7 +297,7 @@ def test_base_card_of_a_local_folder(tmp_path, caplog):
 
 BASE_CARDS = """
 import json, sys
-from optimum_evoesap.hub import base_card_metadata
+from optimum_evoesap.reports.card import base_card_metadata
 
 print(json.dumps([base_card_metadata(name, token=token) for name, token in json.loads(sys.argv[1])]))
 """

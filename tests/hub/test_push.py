@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import OlmoeConfig, OlmoeForCausalLM
 
-from optimum_evoesap.hub import create_model_card
-from optimum_evoesap.result import PruningResult
+from optimum_evoesap.reports.card import create_model_card
+from optimum_evoesap.reports.result import PruningResult
 from tests.hub.hub_server import TOKEN, HubServer, check_card
 
 
@@ -24,7 +24,7 @@ INPUT = [[1, 5, 9, 2, 7, 3, 8, 4]]
 
 PUSH = """
 import json, sys
-from optimum_evoesap.hub import push_folder
+from optimum_evoesap.checkpoint.push import push_folder
 
 answers = []
 for arguments in json.loads(sys.argv[1]):

@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from optimum_evoesap.fitness.esap import esap, linear_esap
-from optimum_evoesap.kernels import esap_rows, linear_esap_rows
+from optimum_evoesap.kernels.esap.esap_rows import esap_rows
+from optimum_evoesap.kernels.esap.linear_esap import default_chunk_size, linear_esap_rows
 from optimum_evoesap.kernels.implementation import runs_products
-from optimum_evoesap.kernels.linear_esap import default_chunk_size
 
 from .machine import HAS_PRODUCTS, PRODUCT_DTYPES
 
 
 pytest.importorskip("triton")
 
-from optimum_evoesap.kernels import overlap_rows  # noqa: E402
+from optimum_evoesap.kernels.esap import overlap_rows  # noqa: E402
 
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -208,7 +208,7 @@ def fused_calls(monkeypatch):
     """The positions of each chunk that was scored inside the products; where the device cannot, the test ends."""
     if not HAS_PRODUCTS:
         pytest.skip("needs Hopper, or Triton's interpreter")
-    from optimum_evoesap.kernels import linear_esap_launch
+    from optimum_evoesap.kernels.esap import linear_esap_launch
 
     calls, overlap = [], linear_esap_launch.FusedProducts.overlap
     monkeypatch.setattr(

@@ -15,8 +15,9 @@ from .machine import HAS_PRODUCTS, NEEDS_PRODUCTS, PRODUCT_DTYPES
 
 pytest.importorskip("triton")
 
-from optimum_evoesap.kernels import experts_launch, experts_outputs  # noqa: E402
-from optimum_evoesap.kernels.experts import fused_experts, norms_listener, runs_fused, supports  # noqa: E402
+from optimum_evoesap.kernels.experts import launch as experts_launch  # noqa: E402
+from optimum_evoesap.kernels.experts import outputs as experts_outputs
+from optimum_evoesap.kernels.experts.fused_experts import fused_experts, norms_listener, runs_fused, supports  # noqa: E402
 
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -154,7 +155,7 @@ def test_numbers_that_stand_for_no_expert_leave_others_alone():
 @pytest.mark.parametrize("num_experts", [1, 5, 64, 300])
 @pytest.mark.parametrize("num_routes", [0, 1, 300, 3000])
 def test_rows_of_experts_begin_at_whole_tiles(num_experts, num_routes):
-    from optimum_evoesap.kernels.grouped_product import hopper, row_tiles
+    from optimum_evoesap.kernels.experts.grouped_product import hopper, row_tiles
 
     generator = torch.Generator().manual_seed(num_experts)
     # Some experts get many, some none, and some routes go to none.
@@ -183,7 +184,7 @@ def test_rows_of_experts_begin_at_whole_tiles(num_experts, num_routes):
 @pytest.mark.parametrize("num_tokens,inputs,outputs", [(1, 16, 48), (200, 72, 400)])
 def test_grouped_product(num_tokens, inputs, outputs, has_silu_gate):
     """An expert with more rows than a tile, experts without any, routes to none, edges inside tiles."""
-    from optimum_evoesap.kernels.grouped_product import grouped_product, row_tiles
+    from optimum_evoesap.kernels.experts.grouped_product import grouped_product, row_tiles
 
     dtype, generator = PRODUCT_DTYPE, torch.Generator().manual_seed(0)
     hidden = torch.randn(num_tokens, inputs, generator=generator).to(DEVICE, dtype)

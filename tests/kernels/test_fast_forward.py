@@ -18,16 +18,17 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.olmoe.modeling_olmoe import OlmoeRMSNorm
 
 from optimum_evoesap import EvoESAPConfig, MoEPruner
+from optimum_evoesap.calibration.observer import observe_experts
 from optimum_evoesap.fitness.scorer import FitnessScorer
-from optimum_evoesap.kernels import experts, packed_attention
-from optimum_evoesap.kernels.experts import norms_listener, runs_fused
-from optimum_evoesap.kernels.fast_forward import fast_forward
-from optimum_evoesap.kernels.norms import find_rms_norm, replace_rms_norm
-from optimum_evoesap.kernels.packed_attention import attention_function, find_documents
-from optimum_evoesap.kernels.rotary import is_common_form, rotate
-from optimum_evoesap.observer import observe_experts
-from optimum_evoesap.surgery import remove_experts
-from optimum_evoesap.virtual_slice import VirtualSlice
+from optimum_evoesap.kernels.experts import fused_experts as experts
+from optimum_evoesap.kernels.experts.fused_experts import norms_listener, runs_fused
+from optimum_evoesap.kernels.forward import packed_attention
+from optimum_evoesap.kernels.forward.fused_forward import fast_forward
+from optimum_evoesap.kernels.forward.norms import find_rms_norm, replace_rms_norm
+from optimum_evoesap.kernels.forward.packed_attention import attention_function, find_documents
+from optimum_evoesap.kernels.forward.rotary import is_common_form, rotate
+from optimum_evoesap.models.surgery import remove_experts
+from optimum_evoesap.models.virtual_slice import VirtualSlice
 
 from ..model_matrix import VOCABULARY, layers_of, make_model, random_kept, structure_of
 

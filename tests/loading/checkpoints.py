@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from optimum_evoesap.loading import loader_name
-from optimum_evoesap.surgery import remove_experts
+from optimum_evoesap.models.classes import loader_name
+from optimum_evoesap.models.surgery import remove_experts
 
 from ..model_matrix import layers_of, make_model, random_kept, random_tokens, structure_of
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from optimum_evoesap import EvoESAPConfig, MoEPruner, PruningResult
-from optimum_evoesap.virtual_slice import VirtualSlice
+from optimum_evoesap.models.virtual_slice import VirtualSlice
 
 from ..model_matrix import make_model
 from ..test_pruner import SMALL, TOKENS, rows

@@ -10,8 +10,7 @@ import re
 import pytest
 
 from optimum_evoesap import EvoESAPConfig, MoEPruner
-from optimum_evoesap.hub import set_remote_code
-from optimum_evoesap.hub.remote_code import CODE
+from optimum_evoesap.checkpoint.remote_code import CODE, set_remote_code
 
 from ..model_matrix import MODEL_TYPES, make_model, random_tokens
 from ..remote_code.modeling_listed_moe import ListedMoeForCausalLM

@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedModel
 
 from optimum_evoesap import EvoESAPConfig, MoEPruner
-from optimum_evoesap.surgery import remove_experts
+from optimum_evoesap.models.surgery import remove_experts
 
 from ..model_matrix import layers_of, make_model, random_kept, random_tokens, structure_of, uniformly_kept
 from ..model_matrix.rows import ROWS, add_row

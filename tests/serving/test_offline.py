@@ -11,7 +11,7 @@ from importlib.metadata import version
 import pytest
 from transformers import AutoModelForCausalLM
 
-from optimum_evoesap.hub.remote_code import set_remote_code
+from optimum_evoesap.checkpoint.remote_code import set_remote_code
 from optimum_evoesap.serving.vllm_checks import KNOWN_VLLM
 
 from .conftest import ALL, load, needs_vllm

@@ -1,0 +1,2 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""What each expert does on the calibration data, and who goes first by it."""

@@ -1,0 +1,190 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""Observer: what each expert did on the calibration data, read by forward hooks while the model runs once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import torch
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel
+
+from ..adapters import MoEBlock, MoELayer, Routes
+from ..adapters.block import Record
+from ..models.batching import in_batches_of, smaller_batch_size
+from ..models.output_head import final_hidden_states
+from .statistics import ExpertStatistics, LayerStatistics
+
+
+logger = logging.getLogger(__name__)
+
+
+class _SumsByExpert:
+    """Adds up values of routes by expert, in an order that does not change from run to run.
+
+    Adding straight into as many sums as there are experts would be in no order at all on a GPU, and wait in line.
+    """
+
+    def __init__(self, routes: Routes, counted: torch.Tensor, num_experts: int):
+        self._shape = (routes.num_tokens, num_experts + 1)
+        self._places = routes.tokens * (num_experts + 1) + torch.where(counted, routes.experts, num_experts).long()
+
+    def __call__(self, values: torch.Tensor) -> torch.Tensor:
+        table = values.new_zeros(self._shape)
+        table.view(-1).index_add_(0, self._places, values)
+        return table[:, :-1].sum(dim=0)
+
+
+class ExpertObserver:
+    """A context in which every block of experts of a model adds up what its experts do.
+
+    What they do is read by the adapter of the block: the router's own choices and weights, and the outputs that the
+    experts really computed. No expert runs a second time, and no router is computed a second way.
+
+    Args:
+        layers: The sparse layers to observe.
+    """
+
+    def __init__(self, layers: Sequence[MoELayer]):
+        self._layers = list(layers)
+        self._sums = {layer.index: LayerStatistics.zeros(layer.num_experts) for layer in self._layers}
+        # What the batch that runs now adds: layer, experts, sums. Counted once it has gone through the whole model.
+        self._of_batch: list[tuple[int, slice, LayerStatistics]] = []
+        self._undo = ExitStack()
+        self._mask: torch.Tensor | None = None
+        self._num_tokens = 0
+
+    def __enter__(self) -> ExpertObserver:
+        self._watch()
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._undo.close()
+
+    @contextmanager
+    def batch(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> Iterator[None]:
+        """A context for one forward pass, whose sums count when it ends without an exception.
+
+        After an exception all that was seen of the pass is forgotten, and the next one begins afresh.
+
+        Args:
+            input_ids: Shape (batch, tokens).
+            attention_mask: Shape (batch, tokens), 0 for padding, which is left out of all sums; `None` for none.
+        """
+        self._mask = None
+        if attention_mask is not None and not bool(attention_mask.all()):
+            self._mask = attention_mask.reshape(-1).bool()
+        self._of_batch = []
+        try:
+            yield
+        except BaseException:
+            # An adapter keeps what it saw of a call until the call ends: one that failed halfway would be taken for
+            # part of the next one, and holds memory that may just have run out. It goes with the hooks.
+            self._of_batch = []
+            self._undo.close()
+            self._watch()
+            raise
+        if not self._of_batch:
+            raise RuntimeError(
+                "No experts were seen in this forward pass: the observer must run where it was entered."
+            )
+        for index, experts, sums in self._of_batch:
+            self._sums[index] = self._sums[index].plus(sums, experts)
+        self._num_tokens += input_ids.numel() if self._mask is None else int(self._mask.sum())
+
+    def statistics(self) -> ExpertStatistics:
+        """The sums so far, on the CPU."""
+        return ExpertStatistics({index: sums.to("cpu") for index, sums in self._sums.items()}, self._num_tokens)
+
+    def _watch(self) -> None:
+        with ExitStack() as undo:
+            for layer in self._layers:
+                for number, block in enumerate(layer.blocks):
+                    block.observe(self._recorder(layer, block, number * layer.experts_per_block), undo)
+            self._undo = undo.pop_all()
+
+    def _recorder(self, layer: MoELayer, block: MoEBlock, offset: int) -> Record:
+        def record(routes: Routes) -> None:
+            # Zero experts, skipped tokens and experts without weight add nothing to the hidden state.
+            counted = (routes.experts >= 0) & (routes.experts < block.num_experts) & (routes.weights != 0)
+            if self._mask is not None:
+                counted &= self._real_tokens(layer, routes)[routes.tokens]
+            weights, norms = routes.weights.double(), routes.norms.double()
+            by_expert = _SumsByExpert(routes, counted, block.num_experts)
+            sums = LayerStatistics(
+                by_expert(torch.ones_like(norms)).long(),
+                by_expert(norms),
+                by_expert(weights),
+                by_expert(weights * norms),
+            )
+            self._of_batch.append((layer.index, slice(offset, offset + block.num_experts), sums))
+
+        return record
+
+    def _real_tokens(self, layer: MoELayer, routes: Routes) -> torch.Tensor:
+        assert self._mask is not None
+        if routes.num_tokens != self._mask.numel():
+            raise ValueError(
+                f"The experts of layer {layer.index} get {routes.num_tokens} tokens of a batch of "
+                f"{self._mask.numel()}, so padding cannot be told from tokens. Give the calibration data without "
+                "padding (batch_size=1)."
+            )
+        return self._mask.to(routes.tokens.device)
+
+
+@torch.no_grad()
+def observe_experts(
+    model: PreTrainedModel,
+    layers: Sequence[MoELayer],
+    batches: Sequence[dict[str, torch.Tensor]],
+    progress: bool = True,
+) -> ExpertStatistics:
+    """Run `model` once over `batches` and add up what its experts do.
+
+    Args:
+        model: The unpruned model.
+        layers: Its sparse layers.
+        batches: Model inputs, `input_ids` and where needed `attention_mask` and `position_ids`; labels are ignored.
+        progress: Show a progress bar.
+
+    Raises:
+        ValueError: The sums are not finite: the model gives NaN or infinite values.
+    """
+    left = list(batches)
+    num_windows = sum(len(batch["input_ids"]) for batch in left)
+    with ExpertObserver(layers) as observer, tqdm(total=num_windows, unit="window", disable=not progress) as bar:
+        bar.set_description("calibrate")
+        while left:
+            inputs = {name: value for name, value in left[0].items() if name != "labels"}
+            try:
+                with observer.batch(inputs["input_ids"], inputs.get("attention_mask")):
+                    final_hidden_states(model, inputs)
+            except torch.OutOfMemoryError as error:
+                left = in_batches_of(left, smaller_batch_size(left, error))
+                continue
+            bar.update(len(inputs["input_ids"]))
+            left.pop(0)
+        statistics = observer.statistics()
+    _warn_of_unseen_blocks(layers, statistics)
+    for index, sums in statistics.layers.items():
+        if not torch.isfinite(sums.weighted_norm_sum).all():
+            raise ValueError(
+                f"The experts of layer {index} give NaN or infinite values on the calibration data. Check the "
+                "weights, or load the model in another dtype (bfloat16 or float32 in place of float16)."
+            )
+    return statistics
+
+
+def _warn_of_unseen_blocks(layers: Sequence[MoELayer], statistics: ExpertStatistics) -> None:
+    """ERNIE 4.5 VL has experts that only images reach; nothing is known of them from text."""
+    for layer in layers:
+        for block, routed in zip(layer.blocks, statistics.layers[layer.index].routed_tokens.chunk(len(layer.blocks))):
+            if not routed.any():
+                logger.warning(
+                    "No token of the calibration data reached the experts %s of layer %d: which of them go is decided "
+                    "by their number alone. Give data that use them (images, for experts of images).",
+                    block.path,
+                    layer.index,
+                )

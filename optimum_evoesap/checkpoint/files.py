@@ -1,0 +1,98 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""The output folder of a run: whether it may be written, and what is replaced in it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from pathlib import Path
+
+from ..reports.result import RESULT_NAME
+from ..run.durable import sync
+from ..run.folder_lock import LOCK_NAME, STATE_FOLDER
+
+
+logger = logging.getLogger(__name__)
+
+# What does not stay when another checkpoint is written over one: weights, in one file or in shards, and code.
+REPLACED = (
+    "model.safetensors",
+    "model-*-of-*.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model-*-of-*.bin",
+    "pytorch_model.bin.index.json",
+    "modeling_evoesap.py",
+)
+
+
+def check_output_folder(directory: str | Path, model_path: str | None = None) -> None:
+    """Refuse a folder that holds something other than an earlier result or the state of a killed run.
+
+    Args:
+        directory: Where the pruned model is to go.
+        model_path: Where the model to prune came from, if that is known.
+
+    Raises:
+        FileExistsError: The folder holds something else, the model itself, or is a file.
+    """
+    directory = Path(directory)
+    if model_path and directory.is_dir() and os.path.isdir(model_path) and directory.samefile(model_path):
+        raise FileExistsError(
+            f"{directory} holds the model that is to be pruned; give another folder, so that it is not lost."
+        )
+    if directory.is_file():
+        raise FileExistsError(f"{directory} is a file; give the path of a folder for the pruned model.")
+    if not directory.is_dir() or (directory / RESULT_NAME).is_file():
+        return
+    others = sorted(path.name for path in directory.iterdir() if path.name != STATE_FOLDER)
+    if others:
+        raise FileExistsError(
+            f"{directory} holds {', '.join(others[:3])}{' and more' if len(others) > 3 else ''}, which is not a "
+            "result of optimum-evoesap; give an empty or new folder for the pruned model."
+        )
+
+
+def warn_of_replacement(directory: str | Path) -> None:
+    """Say before the work, not after it, that a finished result in the folder will be gone."""
+    if (Path(directory) / RESULT_NAME).is_file():
+        logger.warning("%s holds an earlier result, which this one will replace.", directory)
+
+
+def clear_partial_checkpoint(directory: str | Path) -> None:
+    """Remove what an earlier run was writing when it was killed.
+
+    Raises:
+        OSError: It cannot be removed; a run finds that out before its work.
+    """
+    partial = Path(directory) / STATE_FOLDER / "checkpoint"
+    if partial.exists():
+        shutil.rmtree(partial)
+
+
+def move_into_place(partial: Path, directory: Path) -> None:
+    """Move the result first, by which the next run knows the folder as its own, and last the config, which loads."""
+    for path in partial.rglob("*"):
+        sync(path)
+    (directory / "config.json").unlink(missing_ok=True)
+    os.replace(partial / RESULT_NAME, directory / RESULT_NAME)
+    for old in [path for pattern in REPLACED for path in directory.glob(pattern)]:
+        old.unlink()
+    for new in sorted(partial.iterdir(), key=lambda path: path.name == "config.json"):
+        old = directory / new.name
+        if new.is_dir() and old.is_dir():
+            shutil.rmtree(old)  # a folder, such as that of further chat templates, replaces only an empty one
+        os.replace(new, old)
+    sync(directory)
+
+
+def remove_state(state: Path) -> None:
+    """Remove the finished work, and the folder too unless the run's lock lies in it."""
+    for path in state.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK_NAME:
+            path.unlink()
+    if not any(state.iterdir()):
+        state.rmdir()

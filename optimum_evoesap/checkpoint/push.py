@@ -1,0 +1,179 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""Send a saved checkpoint to the Hugging Face Hub, as one commit."""
+
+from __future__ import annotations
+
+import logging
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..version import __version__
+from .files import REPLACED
+
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitInfo, HfApi
+
+
+logger = logging.getLogger(__name__)
+
+# Working files of a run and of the system; a pattern is compared with every part of a file's path.
+IGNORED = (".evoesap*", "*.partial", ".cache", ".git", ".DS_Store", "__pycache__")
+DEFAULT_MESSAGE = "Upload a model pruned with optimum-evoesap"
+
+
+def push_folder(
+    folder: str | Path,
+    repo_id: str,
+    *,
+    private: bool | None = None,
+    token: str | bool | None = None,
+    revision: str | None = None,
+    commit_message: str | None = None,
+    create_pr: bool = False,
+    in_place_of: str | Path | None = None,
+) -> CommitInfo:
+    """Push the checkpoint in `folder` to the Hub, as exactly one commit.
+
+    The repository and the branch are made if they do not exist. Weight files that an earlier push left in the
+    repository and that are not part of this checkpoint are removed in the same commit: transformers would load an old
+    `model.safetensors` before the shards of the new model.
+
+    Args:
+        folder: A folder written by `save_pretrained`; it must hold a `config.json`.
+        repo_id: `namespace/name`, or `name` for a repository of the logged-in user.
+        private: Whether a new repository is private; `None` leaves it to the default of the account.
+        token: Access token; by default the one of `hf auth login`.
+        revision: Branch to push to; by default `main`.
+        commit_message: Message of the commit.
+        create_pr: Open a pull request against `main` instead of committing to it.
+        in_place_of: A folder whose files are pushed in place of those of the same names.
+
+    Returns:
+        The commit: `commit_url`, `oid` and, for a pull request, `pr_url`.
+
+    Raises:
+        FileNotFoundError: The folder, or the `config.json` in it, does not exist.
+        ValueError: The repository id is not valid, `create_pr` comes with a branch, or `private=True` is asked of a
+            repository that is public.
+        huggingface_hub.errors.LocalTokenNotFoundError: Nobody is logged in and no token is given.
+    """
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+
+    folder = Path(folder)
+    _check_folder(folder)
+    check_push(repo_id, token=token, revision=revision, create_pr=create_pr)
+    api = HfApi(token=token, library_name="optimum-evoesap", library_version=__version__)
+    repo_id = _prepare_repository(api, repo_id, private, revision)
+    files = {name: folder / name for name in _files_to_push(folder)}
+    if in_place_of is not None:
+        files |= {name: Path(in_place_of) / name for name in _files_to_push(Path(in_place_of))}
+    # Not `upload_folder`: where hf_xet is installed it cuts a large folder into several commits, and a push that
+    # breaks off in between would leave a repository with half a model in it.
+    return api.create_commit(
+        repo_id,
+        [
+            *(CommitOperationAdd(path_in_repo=name, path_or_fileobj=path) for name, path in sorted(files.items())),
+            *(CommitOperationDelete(path_in_repo=name) for name in _stale_files(api, repo_id, revision, list(files))),
+        ],
+        commit_message=commit_message or DEFAULT_MESSAGE,
+        revision=revision,
+        create_pr=create_pr,
+    )
+
+
+def check_push(
+    repo_id: str,
+    *,
+    private: bool | None = None,
+    token: str | bool | None = None,
+    revision: str | None = None,
+    commit_message: str | None = None,
+    create_pr: bool = False,
+) -> None:
+    """Check what can be checked of a push without asking the Hub; a long run does so before it starts.
+
+    The arguments are those of [`push_folder`], and so are the errors.
+    """
+    _check_target(repo_id, revision, create_pr)
+    _check_token(token)
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no folder {str(folder)!r} to push; save the pruned model there first.")
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(
+            f"The folder {str(folder)!r} holds no config.json, so it is not a checkpoint; "
+            "push the folder that the pruned model was saved to."
+        )
+
+
+def _check_target(repo_id: str, revision: str | None, create_pr: bool) -> None:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        if not isinstance(repo_id, str):  # the client takes None for "not required"
+            raise HFValidationError(f"It must be a string, not {type(repo_id).__name__}.")
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise ValueError(f"repo_id={repo_id!r} is not a repository of the Hub: {error}") from error
+    if create_pr and revision not in (None, "main"):
+        raise ValueError(
+            f"create_pr=True opens a pull request against main, so revision={revision!r} cannot be used with it; "
+            "leave one of the two out."
+        )
+
+
+def _check_token(token: str | bool | None) -> None:
+    from huggingface_hub import get_token
+    from huggingface_hub.errors import LocalTokenNotFoundError
+
+    # `True` means the stored token to the client, `False` means none.
+    if token is False or (not isinstance(token, str) and get_token() is None):
+        raise LocalTokenNotFoundError(
+            "Pushing to the Hub needs an access token, and none was found: log in with `hf auth login`, or pass "
+            "token=. Tokens are made at https://huggingface.co/settings/tokens and need the write permission."
+        )
+
+
+def _prepare_repository(api: HfApi, repo_id: str, private: bool | None, revision: str | None) -> str:
+    """Make the repository and the branch where they are missing; return the full repository id."""
+    repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+    # `exist_ok` takes an existing repository as it is, also a public one.
+    if private and not api.model_info(repo_id).private:
+        raise ValueError(
+            f"private=True, but the repository {repo_id!r} already exists and is public; nothing was uploaded. "
+            "Make it private in its settings, choose another repo_id, or leave private= out."
+        )
+    if revision not in (None, "main") and not revision.startswith("refs/"):
+        api.create_branch(repo_id, branch=revision, exist_ok=True)
+    return repo_id
+
+
+def _files_to_push(folder: Path) -> list[str]:
+    """All files below `folder` that are part of the checkpoint, sorted, with `/` between the parts."""
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(
+        path.as_posix()
+        for path in paths
+        if not any(fnmatchcase(part, pattern) for part in path.parts for pattern in IGNORED)
+    )
+
+
+def _stale_files(api: HfApi, repo_id: str, revision: str | None, names: list[str]) -> list[str]:
+    """Files in the repository that would mix another checkpoint with the one of `names`."""
+
+    def is_replaced(name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in REPLACED)
+
+    if not any(is_replaced(name) for name in names):
+        return []
+    stale = [
+        name for name in api.list_repo_files(repo_id, revision=revision) if is_replaced(name) and name not in names
+    ]
+    if stale:
+        logger.info("Removing files of an earlier checkpoint from %s: %s", repo_id, ", ".join(stale))
+    return stale

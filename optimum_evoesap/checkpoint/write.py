@@ -1,0 +1,121 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""Write a pruned model as a plain transformers checkpoint: all of it, or nothing."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..configuration import EvoESAPConfig
+from ..reports.card import base_card_metadata, create_model_card
+from ..reports.names import clean_value, is_hub_id
+from ..reports.result import PruningResult
+from ..run.folder_lock import STATE_FOLDER
+from .files import clear_partial_checkpoint, move_into_place, remove_state
+from .push import push_folder
+from .remote_code import CODE, check_remote_code, set_remote_code
+
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitInfo
+    from transformers import PreTrainedModel
+
+    from ..models.processors import Processor
+
+
+logger = logging.getLogger(__name__)
+
+
+def write_checkpoint(
+    directory: str | Path,
+    model: PreTrainedModel,
+    tokenizer: Processor | None,
+    config: EvoESAPConfig,
+    result: PruningResult,
+    remote_code: bool = False,
+    **save_kwargs: Any,
+) -> None:
+    """Save model, tokenizer, configurations, result and model card into `directory`.
+
+    Everything is written into the folder of the run's state first and moved at the end, so that a kill never leaves
+    something that loads and is half a checkpoint. Weights of an earlier result are removed; other files stay. A folder
+    that others may know is to be held by a [`FolderLock`].
+
+    Args:
+        directory: The output folder.
+        model: The pruned model; weights go into safetensors, in shards.
+        tokenizer: Saved too where there is one; a processor with its tokenizer.
+        config: Written as `evoesap_config.json`.
+        result: Written as `evoesap_result.json`.
+        remote_code: Add the code that loads it with `trust_remote_code=True`, without this package.
+        **save_kwargs: Go to the model's `save_pretrained`, such as `max_shard_size`.
+
+    Raises:
+        OSError: The folder cannot be written.
+        ValueError: `remote_code` with a model that brings code of its own.
+    """
+    if remote_code:
+        check_remote_code(model)
+    directory = Path(directory)
+    state = directory / STATE_FOLDER
+    partial = state / "checkpoint"
+    clear_partial_checkpoint(directory)
+    partial.mkdir(parents=True)
+    model.save_pretrained(partial, **save_kwargs)
+    has_remote_code = set_remote_code(partial, model, remote_code)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(partial)
+    config.save_pretrained(partial)
+    result.save(partial)
+    _write_card(partial, config, result, has_remote_code)
+    move_into_place(partial, directory)
+    try:
+        remove_state(state)
+    except OSError as error:
+        logger.warning("The result is whole, but what the run left in %s cannot be removed: %s", state, error)
+
+
+def push_checkpoint(
+    directory: str | Path, config: EvoESAPConfig, result: PruningResult, repo_id: str, **options: Any
+) -> CommitInfo:
+    """Push a saved checkpoint; its card, configuration and result then name the repository and no local file.
+
+    Args:
+        directory: What [`write_checkpoint`] wrote.
+        config: The configuration of the run.
+        result: Its record.
+        repo_id: The repository.
+        **options: Go to [`push_folder`].
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        public = Path(folder)
+        _write_without_local_paths(config, result, public)
+        has_remote_code = (Path(directory) / CODE.name).is_file()
+        _write_card(public, config, result, has_remote_code, repo_id, options.get("token"))
+        return push_folder(directory, repo_id, in_place_of=public, **options)
+
+
+def _write_card(
+    folder: Path,
+    config: EvoESAPConfig,
+    result: PruningResult,
+    has_remote_code: bool,
+    repo_id: str | None = None,
+    token: str | bool | None = None,
+) -> None:
+    base = base_card_metadata(result.base_model, token=token)
+    card = create_model_card(
+        result, config.to_dict(), base_card_data=base, repo_id=repo_id, has_remote_code=has_remote_code
+    )
+    card.save(folder / "README.md")
+
+
+def _write_without_local_paths(config: EvoESAPConfig, result: PruningResult, directory: Path) -> None:
+    """Write config and result for the public, without the names of files of this machine."""
+    EvoESAPConfig(**clean_value(config.to_dict())).save_pretrained(directory)
+    data = {kind: clean_value(summary) for kind, summary in result.data.items()}
+    base_model = result.base_model if is_hub_id(result.base_model) else None
+    replace(result, base_model=base_model, data=data).save(directory)

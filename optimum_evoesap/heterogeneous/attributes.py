@@ -1,0 +1,57 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""The config attribute that says how many experts there are: where it stands, its global value, its overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from transformers import PretrainedConfig
+
+
+def expert_counts(config: PretrainedConfig) -> Iterator[tuple[str, int]]:
+    """Integers of a model's text config that could count experts, as (attribute, value).
+
+    One that stands in a config nested in the text config (DBRX keeps it in `ffn_config`) goes by its own name.
+    """
+    text_config = config.get_text_config(decoder=True)
+    for holder in (text_config, *nested_configs(text_config).values()):
+        for name, value in list(holder.__dict__.items()):
+            if "expert" in name and isinstance(value, int) and not isinstance(value, bool) and value > 1:
+                yield name, value
+
+
+def count_holder(text_config: PretrainedConfig, attribute: str) -> PretrainedConfig:
+    """The config that an attribute really stands in: the text config itself, or one nested in it."""
+    if attribute not in text_config.__dict__:
+        for nested in nested_configs(text_config).values():
+            if attribute in nested.__dict__:
+                return nested
+    return text_config
+
+
+def nested_configs(text_config: PretrainedConfig) -> dict[str, PretrainedConfig]:
+    """The configs that stand in a text config as attributes."""
+    return {name: value for name, value in text_config.__dict__.items() if isinstance(value, PretrainedConfig)}
+
+
+def per_layer_overrides(config: PretrainedConfig) -> dict[int, dict[str, Any]]:
+    """The `per_layer_config` of a config as plain numbers, with aliases resolved to the attribute that is read."""
+    if not config.is_heterogeneous:
+        return {}
+    overrides = config.to_dict().get("per_layer_config") or {}
+    return {
+        int(layer): {config.attribute_map.get(name, name): value for name, value in values.items()}
+        for layer, values in overrides.items()
+    }
+
+
+def global_value(config: PretrainedConfig, attribute: str, default: Any = None) -> Any:
+    """The config-wide value of an attribute, also where layers override it (reading it plainly would then raise)."""
+    attribute = config.attribute_map.get(attribute, attribute)
+    return count_holder(config, attribute).__dict__.get(attribute, default)
+
+
+def has_expert_overrides(config: Any) -> bool:
+    """Whether some layer of this config has an expert count of its own."""
+    return any("expert" in name for name in getattr(config, "per_layer_attributes", None) or ())

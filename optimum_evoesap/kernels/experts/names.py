@@ -1,0 +1,12 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""What the files of this folder call things; no torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+NAME = "evoesap"
+
+# A module of a class with transformers' `use_experts_implementation`, whose attributes are set outside the class.
+ExpertsModule = Any

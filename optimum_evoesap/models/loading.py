@@ -1,0 +1,91 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""Load the model to prune, after everything that can be checked without its weights."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+)
+
+from ..adapters.structure import build_on_meta
+from .classes import ModelChoice, choose_model
+from .processors import source_kwargs
+
+
+logger = logging.getLogger(__name__)
+
+
+def load_model(path: str, check: Callable[[PreTrainedModel], Any], **model_kwargs: Any) -> PreTrainedModel:
+    """Load a language model, or a multimodal one with all its parts, from a folder or the Hub.
+
+    Args:
+        path: Folder or Hub id.
+        check: Called with the model on the meta device, before any weight is read; raises if it cannot be pruned.
+        **model_kwargs: Go to `from_pretrained` of the class that [`choose_model`] finds.
+
+    Raises:
+        ValueError: As [`load_bare_model`], or `check` refuses the model.
+    """
+    config = _load_config(path, model_kwargs)
+    choice = choose_model(config, path, bool(model_kwargs.get("trust_remote_code")))
+    check(_build_bare(choice, config))
+    _check_quantization(config, model_kwargs.get("quantization_config"), path)
+    return choice.loader.from_pretrained(path, **model_kwargs)
+
+
+def load_bare_model(path: str, **model_kwargs: Any) -> PreTrainedModel:
+    """The model on the meta device: its modules and shapes, from its config alone.
+
+    Args:
+        path: Folder or Hub id.
+        **model_kwargs: Only those that say where files come from are used.
+
+    Raises:
+        FileNotFoundError: `path` looks like a folder, and there is none.
+        ValueError: transformers has no language model for this model type.
+    """
+    config = _load_config(path, model_kwargs)
+    return _build_bare(choose_model(config, path, bool(model_kwargs.get("trust_remote_code"))), config)
+
+
+def _check_quantization(config: PretrainedConfig, given: Any, path: str) -> None:
+    """Raise where the weights would be quantized, before they are read."""
+    if getattr(given, "dequantize", False):
+        return
+    if given is not None:
+        raise ValueError(
+            "quantization_config would quantize the weights, whose scales cannot be sliced with their experts: leave "
+            "it out, prune, then quantize the result."
+        )
+    quantized = getattr(config, "quantization_config", None)
+    if quantized:
+        method = quantized["quant_method"] if isinstance(quantized, dict) else quantized.quant_method
+        raise ValueError(
+            f"{path} is quantized ({method}), and scales cannot be sliced with their experts. Load it with a "
+            "quantization_config that has dequantize=True, where its method has that (FP8, MXFP4), or start from the "
+            "model that it was made from; prune, then quantize."
+        )
+
+
+def _load_config(path: str, model_kwargs: dict[str, Any]) -> PretrainedConfig:
+    if (path.startswith((".", "/", "~")) or path.count("/") > 1) and not Path(path).is_dir():
+        raise FileNotFoundError(f"There is no folder {path}; give the folder of a model, or the id of one on the Hub.")
+    return AutoConfig.from_pretrained(path, **source_kwargs(model_kwargs))
+
+
+def _build_bare(choice: ModelChoice, config: PretrainedConfig) -> PreTrainedModel:
+    if choice.model_class is None:
+        with torch.device("meta"):
+            return choice.loader.from_config(config, trust_remote_code=True)
+    if getattr(choice.model_class, "config_class", None) is config.sub_configs.get("text_config"):
+        # The text model of a multimodal type: Auto classes give it only its own part of the config.
+        config = config.get_text_config(decoder=True)
+    return build_on_meta(choice.model_class, config)

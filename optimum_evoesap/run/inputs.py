@@ -1,0 +1,182 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""[`ModelInputs`]: the calibration and search data of a run, as batches that its model takes."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from ..configuration import EvoESAPConfig
+from ..data import TOKEN_TENSORS, DataError, DataOptions, TokenizedData, prepare_data
+from ..models.batching import batch_size_for
+from ..models.output_head import find_output_head
+from ..models.processors import Processor
+
+
+logger = logging.getLogger(__name__)
+
+# Inputs that are never passed on by way of `**kwargs`: tokenizers make them for models that have no use for them.
+_ONLY_WHERE_NAMED = {*TOKEN_TENSORS, "token_type_ids"}
+# What a model gets wrong that does not take them, and what helps.
+_NEEDED = {
+    "position_ids": (
+        "the documents packed into a window would see each other",
+        "Give packing=False, or rows without `position_ids`.",
+    ),
+    "attention_mask": (
+        "padding would count as tokens",
+        "Give rows without padding, and batch_size=1 where they are of different lengths.",
+    ),
+}
+# Where configs keep the tokens that stand for an image, a video or sound.
+_PLACEHOLDER_ATTRIBUTES = [f"{kind}_token_{key}" for kind in ("image", "video", "audio") for key in ("id", "index")]
+
+
+class ModelInputs:
+    """Prepares each kind of data once and batches it for the model.
+
+    Args:
+        model: The model that will read the data.
+        config: Names the data and says how they become windows.
+        tokenizer: Needed where the data are text; a processor where they hold images.
+    """
+
+    def __init__(self, model: PreTrainedModel, config: EvoESAPConfig, tokenizer: Processor | None):
+        self._model = model
+        self._config = config
+        self._tokenizer = tokenizer
+        self.prepared: dict[str, TokenizedData] = {}
+
+    def get(self, kind: str, given: Any = None) -> TokenizedData:
+        """The data of a `kind`: what is given now, else what was given before, else what the config names.
+
+        Args:
+            kind: `calibration` or `search`.
+            given: Data in any form that [`~data.prepare_data`] takes.
+
+        Raises:
+            ValueError: The data cannot be used with this model; says why.
+        """
+        if given is None and kind in self.prepared:
+            return self.prepared[kind]
+        source = getattr(self._config, f"{kind}_dataset") if given is None else given
+        if source is None:
+            raise DataError(
+                f"{kind} data: the configuration names none ({kind}_dataset=None), as where they were given in "
+                f"memory; pass {kind}_data, or a configuration with {kind}_dataset."
+            )
+        vocab_size = self._model.get_input_embeddings().weight.shape[0]
+        name, placeholders = f"{kind} data", self._placeholder_tokens()
+        data = prepare_data(source, self._options(kind), self._tokenizer, vocab_size, name, placeholders)
+        self._check_inputs(data, name)
+        self.prepared[kind] = data
+        return data
+
+    def _options(self, kind: str) -> DataOptions:
+        config = self._config
+        samples = {
+            "calibration": config.calibration_samples,
+            "search": config.search_samples + round(config.search_samples * config.holdout_fraction),
+        }
+        return DataOptions(
+            num_samples=samples[kind],
+            sequence_length=config.sequence_length,
+            seed=config.seed,
+            packing=config.packing,
+            # The criterion looks at every token; only the fitness scores some.
+            scored_tokens=config.scored_tokens if kind == "search" else "all",
+            columns=config.columns,
+            split=config.data_split,
+            config_name=config.data_config,
+            revision=config.data_revision,
+        )
+
+    def holdout_split(self, data: TokenizedData) -> tuple[TokenizedData, TokenizedData]:
+        """Search data and the held-out windows behind them, also where there are fewer windows than asked for."""
+        share = self._config.holdout_fraction / (1 + self._config.holdout_fraction)
+        return data.split(round(len(data) * share))
+
+    def batches(self, data: TokenizedData) -> Iterator[dict[str, torch.Tensor]]:
+        """Batches on the model's device, `labels` among them, with only the inputs that its forward takes.
+
+        Tensors besides tokens, which only samples with images and the like have, go to every forward that passes
+        inputs on to the parts of the model; their floating-point numbers get the model's dtype.
+        """
+        accepted = self._named_inputs() | {"labels"}
+        parameters = inspect.signature(self._model.forward).parameters.values()
+        passes_on = any(each.kind is each.VAR_KEYWORD for each in parameters)
+        device, dtype = self._model.get_input_embeddings().weight.device, self._model.dtype
+        for batch in data.batches(batch_size_for(self._config, device), device):
+            yield {
+                name: tensor.to(dtype) if tensor.is_floating_point() else tensor
+                for name, tensor in batch.items()
+                if name in accepted or (passes_on and name not in _ONLY_WHERE_NAMED)
+            }
+
+    def check_model(self, data: TokenizedData) -> None:
+        """Run the model once on the first window.
+
+        Raises:
+            ValueError: Its logits are NaN or infinite, or come from its hidden states in no known way.
+        """
+        find_output_head(self._model, next(self.batches(TokenizedData(data.sequences[:1], data.description))))
+
+    def check_scored(self) -> None:
+        """Check that search and held-out windows both have something to score.
+
+        Raises:
+            ValueError: One of them has no scored token.
+        """
+        search, holdout = self.holdout_split(self.get("search"))
+        for name, part in (("search", search), ("held-out", holdout)):
+            if len(part) and not part.num_scored_tokens:
+                raise ValueError(
+                    f"The {len(part)} {name} windows hold no scored token (labels are -100 everywhere); give more or "
+                    "longer windows, or scored_tokens='all'."
+                )
+        if self._config.holdout_fraction and not len(holdout):
+            logger.warning(
+                "%d search windows are too few to hold some out: the result is not compared with the uniform "
+                "allocation on data that the search has not seen.",
+                len(search),
+            )
+
+    def _named_inputs(self) -> set[str]:
+        forwards = (self._model.forward, self._model.base_model.forward)
+        return {name for forward in forwards for name in inspect.signature(forward).parameters}
+
+    def _placeholder_tokens(self) -> set[int]:
+        tokens = (getattr(self._model.config, attribute, None) for attribute in _PLACEHOLDER_ATTRIBUTES)
+        return {token for token in tokens if isinstance(token, int)}
+
+    def _check_inputs(self, data: TokenizedData, name: str) -> None:
+        """Raise where the model does not read what the data hold: images, or the bounds of documents and padding."""
+        others = {key for sequence in data.sequences for key in sequence} - _ONLY_WHERE_NAMED
+        parts = (module for module in self._model.modules() if isinstance(module, PreTrainedModel))
+        if others and not any(others & inspect.signature(part.forward).parameters.keys() for part in parts):
+            raise DataError(
+                f"{name}: {type(self._model).__name__} reads none of {', '.join(sorted(others))}: load the multimodal "
+                "model in place of its text model, or give data without them."
+            )
+        left_out = _NEEDED.keys() - self._named_inputs()
+        device = self._model.get_input_embeddings().weight.device
+        # Whether there is padding is seen in the batches alone.
+        for batch in data.batches(batch_size_for(self._config, device)) if left_out else ():
+            for key in left_out & batch.keys():
+                if _says_something(key, batch[key]):
+                    consequence, remedy = _NEEDED[key]
+                    raise DataError(
+                        f"{name}: the forward of {type(self._model).__name__} takes no `{key}`, so {consequence}. "
+                        f"{remedy}"
+                    )
+
+
+def _says_something(key: str, tensor: torch.Tensor) -> bool:
+    """Whether a model that does not get this tensor would do something else."""
+    nothing = 1 if key == "attention_mask" else torch.arange(tensor.shape[-1])
+    return bool((tensor != nothing).any())

@@ -1,0 +1,65 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""Which allocations a configuration allows for a model; wrong ones fail here, before any work."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ..adapters import MoELayer
+from ..configuration import EvoESAPConfig
+from .allocation import AllocationSpace
+
+
+logger = logging.getLogger(__name__)
+
+
+def allocation_space(config: EvoESAPConfig, layers: Sequence[MoELayer]) -> AllocationSpace:
+    """The allocations that a configuration and the sparse layers of a model allow.
+
+    Raises:
+        ValueError: The sparsity cannot be reached, or the explicit counts are wrong; says what is possible.
+    """
+    num_experts = [layer.num_experts for layer in layers]
+    min_kept = [max(layer.min_kept, config.min_experts or 0) for layer in layers]
+    for layer in layers:
+        if layer.whole_because:
+            logger.warning("Layer %d stays whole: %s.", layer.index, layer.whole_because)
+    for layer, kept in zip(layers, min_kept):
+        if kept > layer.num_experts:
+            raise ValueError(
+                f"min_experts={config.min_experts} is more than the {layer.num_experts} experts of layer "
+                f"{layer.index}; give a smaller number."
+            )
+    unit = max(layer.num_groups for layer in layers)
+    indices = tuple(layer.index for layer in layers)
+    if isinstance(config.allocation, str):
+        space = AllocationSpace.from_sparsity(config.sparsity or 0.0, num_experts, min_kept, unit)
+        return replace(space, layers=indices)
+    counts = explicit_counts(config.allocation, layers)
+    space = replace(AllocationSpace.from_limits(num_experts, min_kept, sum(counts), unit), layers=indices)
+    space.check(counts)
+    return space
+
+
+def explicit_counts(allocation: Sequence[int] | Mapping[int, int], layers: Sequence[MoELayer]) -> list[int]:
+    """Removed counts that a user gives, as a list with one for each sparse layer.
+
+    Args:
+        allocation: Such a list, or a dict from decoder layer to count; layers that it does not name stay whole.
+        layers: The sparse layers of the model.
+
+    Raises:
+        ValueError: A dict names a layer that is not sparse, or nothing is removed.
+    """
+    counts = list(allocation.values() if isinstance(allocation, Mapping) else allocation)
+    if not any(counts):
+        raise ValueError(f"The allocation {allocation} removes nothing; remove at least one expert from one layer.")
+    if not isinstance(allocation, Mapping):
+        return counts
+    indices = [layer.index for layer in layers]
+    unknown = sorted(set(allocation) - set(indices))
+    if unknown:
+        raise ValueError(f"The allocation names the layers {unknown}; the sparse layers are {indices}.")
+    return [allocation.get(index, 0) for index in indices]
