@@ -13,12 +13,11 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from optimum_evoesap.adapters import MoELayer, find_moe_layers
 from optimum_evoesap.calibration.observer import observe_experts
 from optimum_evoesap.fitness.scorer import FitnessScorer
 from optimum_evoesap.kernels.forward.fused_forward import fast_forward
 from optimum_evoesap.models.output_head import final_hidden_states
-from optimum_evoesap.models.virtual_slice import VirtualSlice
+from optimum_evoesap.models.sparse_model import SparseModel
 
 from .models import WINDOW, add_arguments, arithmetic_seconds, make_model, make_windows
 from .naive import NaiveScorer, calibrate_naively
@@ -28,8 +27,9 @@ from .timing import Timing, measure, parse_arguments, product_rate, report
 class Bench:
     """One model and its windows, and everything that is timed on them."""
 
-    def __init__(self, model: PreTrainedModel, layers: list[MoELayer], num_windows: int, at_once: int):
-        self.model, self.layers = model, layers
+    def __init__(self, model: PreTrainedModel, num_windows: int, at_once: int):
+        self.sparse_model = SparseModel(model)
+        self.model, self.layers = model, self.sparse_model.layers
         self.batches = make_windows(model, num_windows, at_once)
         self.windows = [tokens for batch in self.batches for tokens in batch["input_ids"].split(1)]
         # Half of the experts go, from the layers in turn more and fewer.
@@ -37,19 +37,19 @@ class Bench:
             layer.index: sorted(
                 torch.randperm(layer.num_experts)[: layer.num_experts // 2 + (-4 if number % 2 else 4)].tolist()
             )
-            for number, layer in enumerate(layers)
+            for number, layer in enumerate(self.layers)
         }
 
     def bare(self) -> None:
         for batch in self.batches:
             final_hidden_states(self.model, {"input_ids": batch["input_ids"]})
 
-    def sliced(self, score: Callable[[], float]) -> float:
-        with VirtualSlice(self.layers, self.kept):
+    def sliced(self, score: Callable[[], Any]) -> Any:
+        with self.sparse_model.sliced(self.kept):
             return score()
 
     def calibrate(self) -> None:
-        observe_experts(self.model, self.layers, self.batches, progress=False)
+        observe_experts(self.sparse_model, self.batches, progress=False)
 
     def naive(self, implementation: str, num_windows: int = 2) -> dict[str, Callable[[], object]]:
         """The naive ways, on fewer windows, with one of transformers' experts implementations."""
@@ -88,7 +88,7 @@ def time_model(name: str, arguments: argparse.Namespace) -> None:
     print(f"{name}: {held_mb / 1e3:.1f} GB of weights", flush=True)
     limit = 1e3 * arithmetic_seconds(model.config, product_rate())
     timings = {"arithmetic": Timing(limit, limit, limit, 0)}
-    bench = Bench(model, find_moe_layers(model), arguments.windows, arguments.at_once)
+    bench = Bench(model, arguments.windows, arguments.at_once)
     count, rounds = arguments.windows, arguments.rounds
     timings |= per_window(measure({"bare forward, grouped_mm": bench.bare}, rounds, 1), count)
     with fast_forward(model):
@@ -113,7 +113,7 @@ def time_score(bench: Bench, count: int, rounds: int, held_mb: float) -> dict[st
     scorer = FitnessScorer(bench.model, bench.batches)
     cache_mb = sum(batch.hidden.nbytes + batch.log_sum_exp.nbytes for batch in scorer._teacher) / 1e6
     logits_mb = 2 * count * (WINDOW - 1) * bench.model.config.vocab_size / 1e6
-    print(f"ESAP of the unpruned model {scorer.score():.7f}, of a candidate {bench.sliced(scorer.score):.4f}")
+    print(f"ESAP of the unpruned model {scorer.score().mean:.7f}, of a candidate {bench.sliced(scorer.score):.4f}")
     print(f"teacher cache {cache_mb:.0f} MB, 1/{logits_mb / cache_mb:.1f} of bfloat16 logits")
     timings = measure({"candidate score": lambda: bench.sliced(scorer.score)}, rounds, 1)
     peak_mb = torch.cuda.max_memory_allocated() / 1e6 - held_mb

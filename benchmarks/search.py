@@ -7,61 +7,68 @@ Milliseconds are those of the whole search, the teacher's pass and all of the ev
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 
 from optimum_evoesap import EvoESAPConfig
-from optimum_evoesap.adapters import find_moe_layers
 from optimum_evoesap.calibration.criteria import pruning_order
 from optimum_evoesap.calibration.observer import observe_experts
+from optimum_evoesap.fitness.window_scores import WindowScores
 from optimum_evoesap.kernels.forward.fused_forward import fast_forward
-from optimum_evoesap.models.virtual_slice import VirtualSlice
-from optimum_evoesap.search.candidate import kept_experts
-from optimum_evoesap.search.loop import search_allocation
+from optimum_evoesap.models.sparse_model import SparseModel
+from optimum_evoesap.search.candidate import Candidate
+from optimum_evoesap.search.find import find_allocation, make_strategy
+from optimum_evoesap.search.loop import run_search
 from optimum_evoesap.search.planning import allocation_space
-from optimum_evoesap.search.strategies.evolution import evolve
+from optimum_evoesap.search.told_scores import ToldScores
 
 from .models import WINDOW, add_arguments, make_model, make_windows
 from .naive import NaiveScorer
 from .timing import measure, parse_arguments, report
 
 
+class NaiveCandidates:
+    """Scores candidates in the naive way."""
+
+    batch_size = 1
+
+    def __init__(self, sparse_model: SparseModel, windows: list[torch.Tensor]):
+        self.sparse_model, self.naive = sparse_model, NaiveScorer(sparse_model.model, windows)
+
+    def score(self, candidate: Candidate) -> WindowScores:
+        with self.sparse_model.sliced(candidate):
+            return WindowScores((self.naive.score(),), (1,))
+
+
 class Search:
     def __init__(self, name: str, arguments: argparse.Namespace):
         self.model = make_model(name, arguments.layers)
-        self.layers = find_moe_layers(self.model)
+        self.sparse_model = SparseModel(self.model)
         self.config = EvoESAPConfig(
             sparsity=0.5, population_size=arguments.population, num_elites=2, generations=arguments.generations
         )
-        self.space = allocation_space(self.config, self.layers)
+        layers = self.sparse_model.layers
+        self.space = allocation_space(self.config, layers)
         self.batches = make_windows(self.model, arguments.windows, arguments.at_once)
         with fast_forward(self.model):
-            statistics = observe_experts(self.model, self.layers, self.batches[:1], progress=False)
-        self.order = pruning_order(statistics, "reap", {layer.index: layer.num_groups for layer in self.layers})
+            statistics = observe_experts(self.sparse_model, self.batches[:1], progress=False)
+        self.order = pruning_order(statistics, "reap", {layer.index: layer.num_groups for layer in layers})
 
     def ours(self) -> None:
         with fast_forward(self.model):
-            found = search_allocation(
-                self.model, self.layers, self.order, self.space, self.config, self.batches, self.batches[:0]
-            )
-        print(f"ours: best {found.scores['best']:.4f}, uniform {found.scores['uniform']:.4f}", flush=True)
+            found = find_allocation(self.sparse_model, self.order, self.space, self.config, self.batches, [])
+        print(f"ours: best {found.means['best']:.4f}, uniform {found.means['uniform']:.4f}", flush=True)
 
     def naive(self, implementation: str) -> Callable[[], None]:
         def run() -> None:
             before = self.model.config._experts_implementation
             self.model.set_experts_implementation(implementation)
             windows = [part for batch in self.batches for part in batch["input_ids"].split(1)]
-            scorer = NaiveScorer(self.model, windows)
-
-            def score(allocation: Sequence[int]) -> float:
-                removed = dict(zip((layer.index for layer in self.layers), allocation))
-                with VirtualSlice(self.layers, kept_experts(self.order, removed)):
-                    return scorer.score()
-
-            found = evolve(score, self.space, self.config)
+            strategy, told = make_strategy(self.order, self.space, self.config), ToldScores()
+            run_search(strategy, NaiveCandidates(self.sparse_model, windows), told)
             self.model.set_experts_implementation(before)
-            print(f"{implementation}: best {found.scores[found.best]:.4f}", flush=True)
+            print(f"{implementation}: best {told[strategy.best].mean:.4f}", flush=True)
 
         return run
 

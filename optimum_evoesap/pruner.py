@@ -14,31 +14,30 @@ from typing import TYPE_CHECKING, Any
 from optimum.quantization_base import OptimumQuantizer
 from transformers import PreTrainedModel
 
-from .adapters import find_moe_layers, model_structure
 from .calibration.criteria import PruningOrder, pruning_order
 from .calibration.observer import observe_experts
 from .calibration.statistics import ExpertStatistics
 from .checkpoint.files import check_output_folder, clear_partial_checkpoint, warn_of_replacement
-from .checkpoint.push import check_push
+from .checkpoint.push import plan_push
 from .checkpoint.remote_code import check_remote_code
 from .checkpoint.write import push_checkpoint, write_checkpoint
 from .configuration import EvoESAPConfig
 from .data import TokenizedData
-from .fitness.registry import fitness_digests
 from .kernels.forward.fused_forward import fast_forward
 from .models.loading import load_model
 from .models.processors import Processor, find_processor, load_processor
-from .models.rebuild import check_rebuild
 from .models.size import model_size
-from .models.surgery import remove_experts
+from .models.sparse_model import SparseModel
 from .reports.record import record_run
 from .reports.result import PruningResult
+from .run.code_digest import fitness_digests
 from .run.folder_lock import FolderLock
 from .run.inputs import ModelInputs
 from .run.state import RunState
-from .search.candidate import kept_experts
-from .search.loop import score_allocation, search_allocation
-from .search.planning import allocation_space, explicit_counts
+from .search.candidate import Candidate
+from .search.find import SearchOutcome, find_allocation
+from .search.planning import allocation_space, explicit_counts, fixed_allocation
+from .search.told_scores import ToldScores
 
 
 if TYPE_CHECKING:
@@ -64,13 +63,11 @@ class MoEPruner(OptimumQuantizer):
     Attributes:
         config: The choices; fixed from the start, but for the allocation that `apply` is given, and data in memory, of
             which it says that it names none.
+        sparse_model: The model with its structure and its sparse layers, as `layers`.
         sparse_layers: Decoder-layer indices of the sparse layers.
+        space: The allocations that the config allows.
         statistics: What `calibrate` measured.
         order: Experts of each layer from the first to go, by `rank`.
-        allocation: Experts to remove from each sparse layer, by `search`.
-        kept_experts: The kept experts of each decoder layer, from `order` and `allocation`.
-        scores: Fitness of this allocation (`best`) and of the `uniform` one, on search and held-out data.
-        history: The search, one entry a generation.
         result: The record of the run, after `apply`.
 
     Raises:
@@ -87,26 +84,24 @@ class MoEPruner(OptimumQuantizer):
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: PreTrainedModel | SparseModel,
         config: EvoESAPConfig | None = None,
         tokenizer: Processor | None = None,
     ):
-        self.model = model.eval() if isinstance(model, PreTrainedModel) else model
-        self._config = config or EvoESAPConfig()
+        self.sparse_model = model if isinstance(model, SparseModel) else SparseModel(model)
+        self.model = self.sparse_model.model.eval()
+        self.layers = self.sparse_model.layers
+        self.sparse_layers = self.sparse_model.indices
         self.tokenizer = tokenizer
-        self.structure = model_structure(model)
-        self.layers = find_moe_layers(model, self.structure)
+        self._config = config or EvoESAPConfig()
         self.space = allocation_space(self.config, self.layers)
         if self.config.allocation != "uniform":
-            check_rebuild(model, self.layers, self.structure)
-        self.sparse_layers = [layer.index for layer in self.layers]
+            self.sparse_model.check_rebuild()
         self.statistics: ExpertStatistics | None = None
         self.order: PruningOrder | None = None
-        self.allocation: list[int] | None = None
-        self.scores: dict[str, float] = {}
-        self.history: list[dict[str, Any]] = []
         self.result: PruningResult | None = None
-        self._inputs = ModelInputs(model, self.config, tokenizer)
+        self._found: SearchOutcome | None = None
+        self._inputs = ModelInputs(self.model, self.config, tokenizer)
         self._state: RunState | None = None
         self._is_whole = True
 
@@ -139,10 +134,10 @@ class MoEPruner(OptimumQuantizer):
                 raise ValueError(f"The model is loaded already; {', '.join(model_kwargs)} would have no effect.")
             return cls(model_or_path, config, tokenizer)
         path = str(model_or_path)
-        model = load_model(path, lambda bare: cls(bare, config), **model_kwargs)
+        sparse_model = load_model(path, lambda bare: cls(bare, config), **model_kwargs)
         if tokenizer is None:
             tokenizer = find_processor(path, **model_kwargs)
-        return cls(model, config, tokenizer)
+        return cls(sparse_model, config, tokenizer)
 
     def prune(
         self,
@@ -186,15 +181,18 @@ class MoEPruner(OptimumQuantizer):
             FolderInUseError: Another run is writing into `save_directory`.
             OSError: `save_directory` cannot be written.
         """
-        hub_options: dict[str, Any] = {"private": private, "token": token, "revision": revision}
-        hub_options |= {"commit_message": commit_message, "create_pr": create_pr}
-        if push_to_hub:
-            hub_model_id = hub_model_id or _name_of(save_directory)
-            check_push(hub_model_id, **hub_options)
-        else:
-            _check_no_hub_options(hub_options | {"hub_model_id": hub_model_id})
+        push = plan_push(
+            push_to_hub,
+            hub_model_id,
+            save_directory,
+            private=private,
+            token=token,
+            revision=revision,
+            commit_message=commit_message,
+            create_pr=create_pr,
+        )
         if remote_code:
-            if save_directory is None and not push_to_hub:
+            if save_directory is None and push is None:
                 raise ValueError("remote_code=True has no effect without save_directory or push_to_hub.")
             check_remote_code(self.model)
         self._check_whole()
@@ -210,13 +208,11 @@ class MoEPruner(OptimumQuantizer):
             self.search()
             self.apply()
             if save_directory is not None:
-                result = self._applied_result()
-                given = (self.model, self.tokenizer, self.config, result)
-                write_checkpoint(save_directory, *given, remote_code=remote_code)
-            if push_to_hub and save_directory is not None:
-                push_checkpoint(save_directory, self.config, self._applied_result(), str(hub_model_id), **hub_options)
-            elif push_to_hub:
-                self.push_to_hub(str(hub_model_id), remote_code=remote_code, **hub_options)
+                self._write(save_directory, remote_code=remote_code)
+            if push is not None and save_directory is not None:
+                push_checkpoint(save_directory, self.config, self._applied_result(), **push)
+            elif push is not None:
+                self.push_to_hub(remote_code=remote_code, **push)
         return self.model
 
     def quantize(self, save_dir: str | Path, file_prefix: str | None = None, **kwargs: Any) -> PreTrainedModel:
@@ -248,17 +244,17 @@ class MoEPruner(OptimumQuantizer):
             ValueError: The data cannot be used, or the model is pruned already.
         """
         self._check_whole()
-        self.statistics = self.order = None
-        self._forget_allocation()
+        self.statistics = self.order = self._found = None
         data = self._get_data("calibration", calibration_data)
         key = self._state.key(self.model, data.fingerprint) if self._state else ""
-        self.statistics = self._state.load_statistics(key) if self._state else None
-        if self.statistics is None:
+        statistics = self._state.load_statistics(key) if self._state else None
+        if statistics is None:
             with fast_forward(self.model):
-                self.statistics = observe_experts(self.model, self.layers, list(self._inputs.batches(data)))
+                statistics = observe_experts(self.sparse_model, list(self._inputs.batches(data)))
             if self._state:
-                self._state.save_statistics(key, self.statistics)
-        return self.statistics
+                self._state.save_statistics(key, statistics)
+        self.statistics = statistics
+        return statistics
 
     def rank(self) -> PruningOrder:
         """Order the experts of each layer by the criterion, from the first to go to the last.
@@ -270,7 +266,7 @@ class MoEPruner(OptimumQuantizer):
         """
         if self.statistics is None:
             raise ValueError("Nothing to rank by yet: call calibrate() first.")
-        self._forget_allocation()
+        self._found = None
         groups = {layer.index: layer.num_groups for layer in self.layers}
         self.order = pruning_order(self.statistics, self.config.criterion, groups)
         return self.order
@@ -290,24 +286,19 @@ class MoEPruner(OptimumQuantizer):
         self._check_whole()
         if self.order is None:
             raise ValueError("No pruning order yet: call calibrate() and rank() first.")
-        self._forget_allocation()
-        fixed = self._fixed_allocation()
+        self._found = None
+        fixed = fixed_allocation(self.config, self.space)
         if fixed is not None and not self._has_search_data(search_data):
-            self.allocation = fixed
-            return fixed
+            self._found = SearchOutcome(self._candidate(fixed), {}, [])
+            return list(fixed)
         data = self._get_data("search", search_data)
         search, holdout = (list(self._inputs.batches(part)) for part in self._inputs.holdout_split(data))
-        given = (self.model, self.layers, self.order, self.space, self.config)
+        told = ToldScores(self._state, self._score_key(data)) if self._state else None
         with fast_forward(self.model):
-            if fixed is not None:
-                found = score_allocation(*given, tuple(fixed), search, holdout)
-            else:
-                choices = [getattr(self.config, name) for name in _SCORE_OPTIONS]
-                codes = fitness_digests(self.config.fitness)
-                key = self._state.key(self.model, data.fingerprint, self.order, choices, codes) if self._state else ""
-                found = search_allocation(*given, search, holdout, self._state, key)
-        self.allocation, self.scores, self.history = found.allocation, found.scores, found.history
-        return self.allocation
+            self._found = find_allocation(
+                self.sparse_model, self.order, self.space, self.config, search, holdout, told
+            )
+        return self._found.best.removed(self.space.num_experts)
 
     def apply(self, allocation: Sequence[int] | Mapping[int, int] | None = None) -> PreTrainedModel:
         """Remove the experts from the model, in place.
@@ -320,13 +311,16 @@ class MoEPruner(OptimumQuantizer):
             ValueError: A wrong allocation, no order yet, or a model that has been pruned already.
         """
         self._check_whole()
+        if self.order is None or (allocation is None and self._found is None):
+            raise ValueError("Nothing to apply yet: call calibrate(), rank() and search() first.")
         if allocation is not None:
             self._take(allocation)
-        if self.order is None or self.allocation is None:
-            raise ValueError("Nothing to apply yet: call calibrate(), rank() and search() first.")
-        result = record_run(self, self._inputs.prepared)
+        found = self._found
+        assert found is not None
+        given = (self.sparse_model, self.space, self.config, self.tokenizer)
+        result = record_run(*given, found, self._inputs.prepared)
         self._is_whole = False
-        remove_experts(self.model, self.layers, self.structure, self.kept_experts)
+        self.sparse_model.remove(found.best)
         result.parameters["after"], result.size_in_bytes["after"] = model_size(self.model)
         self.result = result
         return self.model
@@ -346,12 +340,10 @@ class MoEPruner(OptimumQuantizer):
             FolderInUseError: A run is writing into `save_directory`.
             ValueError: Nothing is pruned yet, or `remote_code` with a model that brings code of its own.
         """
-        result = self._applied_result()
+        self._applied_result()
         check_output_folder(save_directory, self.model.name_or_path)
         with FolderLock(save_directory):
-            write_checkpoint(
-                save_directory, self.model, self.tokenizer, self.config, result, remote_code=remote_code, **save_kwargs
-            )
+            self._write(save_directory, remote_code=remote_code, **save_kwargs)
 
     def push_to_hub(
         self,
@@ -365,12 +357,22 @@ class MoEPruner(OptimumQuantizer):
     ) -> CommitInfo:
         """Push the pruned checkpoint, with its model card, to the Hub in one commit.
 
-        The arguments are those of [`push_folder`], and `remote_code` is that of `save_pretrained`.
+        Args:
+            repo_id: `namespace/name`, or `name` for a repository of the logged-in user.
+            private: Whether a new repository is private; `None` leaves it to the default of the account.
+            token: Access token; by default the one of `hf auth login`.
+            revision: Branch to push to; by default `main`.
+            commit_message: Message of the commit.
+            create_pr: Open a pull request against `main` instead of committing to it.
+            remote_code: As in `save_pretrained`.
+
+        Raises:
+            ValueError: Nothing is pruned yet, or as [`push_folder`].
         """
         result = self._applied_result()
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / "checkpoint"
-            write_checkpoint(target, self.model, self.tokenizer, self.config, result, remote_code=remote_code)
+            self._write(target, remote_code=remote_code)
             return push_checkpoint(
                 target,
                 self.config,
@@ -389,11 +391,24 @@ class MoEPruner(OptimumQuantizer):
         return self._config
 
     @property
+    def allocation(self) -> list[int] | None:
+        """Experts to remove from each sparse layer; `None` before `search`."""
+        return self._found.best.removed(self.space.num_experts) if self._found else None
+
+    @property
     def kept_experts(self) -> dict[int, list[int]]:
         """The kept experts of each sparse layer by decoder-layer index, ascending; empty before `search`."""
-        if self.order is None or self.allocation is None:
-            return {}
-        return kept_experts(self.order, dict(zip(self.sparse_layers, self.allocation)))
+        return {layer: list(kept) for layer, kept in self._found.best.items()} if self._found else {}
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Fitness of this allocation (`best`) and of the `uniform` one, on search and held-out data."""
+        return self._found.means if self._found else {}
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The search, one entry a generation."""
+        return self._found.history if self._found else []
 
     @contextmanager
     def _open_state(self, save_directory: str | Path | None, resume: bool) -> Iterator[None]:
@@ -410,7 +425,7 @@ class MoEPruner(OptimumQuantizer):
     def _prepare(self, calibration_data: Any, search_data: Any) -> None:
         """Bring up everything that can be wrong with the data or the model before the long work starts."""
         self._inputs.check_model(self._get_data("calibration", calibration_data))
-        if self._fixed_allocation() is None or self._has_search_data(search_data):
+        if fixed_allocation(self.config, self.space) is None or self._has_search_data(search_data):
             self._inputs.check_model(self._get_data("search", search_data))
             self._inputs.check_scored()
 
@@ -425,47 +440,33 @@ class MoEPruner(OptimumQuantizer):
     def _has_search_data(self, given: Any) -> bool:
         return given is not None or "search" in self._inputs.prepared
 
-    def _fixed_allocation(self) -> list[int] | None:
-        """The allocation that the config names; `None` where it is searched."""
-        if not isinstance(self.config.allocation, str):
-            return explicit_counts(self.config.allocation, self.layers)
-        return list(self.space.uniform()) if self.config.allocation == "uniform" else None
+    def _score_key(self, data: TokenizedData) -> str:
+        assert self._state is not None
+        choices = [getattr(self.config, name) for name in _SCORE_OPTIONS]
+        return self._state.key(self.model, data.fingerprint, self.order, choices, fitness_digests(self.config.fitness))
 
-    def _forget_allocation(self) -> None:
-        self.allocation, self.scores, self.history = None, {}, []
+    def _candidate(self, allocation: Sequence[int]) -> Candidate:
+        assert self.order is not None
+        return Candidate.from_order(self.order, dict(zip(self.sparse_layers, allocation)))
 
     def _take(self, allocation: Sequence[int] | Mapping[int, int]) -> None:
         """Set an allocation of the user's own; scores and history of another one are not its own."""
-        counts = explicit_counts(allocation, self.layers)
+        counts = explicit_counts(allocation, self.sparse_layers)
         counts = list(replace(self.space, budget=sum(counts)).check(counts))
         if counts != self.allocation:
-            self.allocation, self.scores, self.history = counts, {}, []
+            self._found = SearchOutcome(self._candidate(counts), {}, [])
             self._config = self.config.replace(allocation=counts)
+
+    def _write(self, directory: str | Path, **options: Any) -> None:
+        write_checkpoint(directory, self.model, self.tokenizer, self.config, self._applied_result(), **options)
 
     def _check_whole(self) -> None:
         """Every stage needs the unpruned model, all of it."""
         if not self._is_whole:
             raise ValueError("This model is pruned already; make a new MoEPruner to prune it once more.")
-        absent = [layer.index for layer in self.layers if layer.is_on_meta]
-        if absent:
-            raise ValueError(
-                f"The experts of the layers {absent} are not in memory: device_map keeps them on the CPU or the disk. "
-                "Load the model on devices that hold all of it (more GPUs, or the CPU alone)."
-            )
+        self.sparse_model.check_in_memory()
 
     def _applied_result(self) -> PruningResult:
         if self.result is None:
             raise ValueError("The model is not pruned yet: call prune() or apply() first.")
         return self.result
-
-
-def _check_no_hub_options(options: Mapping[str, Any]) -> None:
-    given = [name for name, value in options.items() if value not in (None, False)]
-    if given:
-        raise ValueError(f"{', '.join(given)} would have no effect; add push_to_hub=True to push the pruned model.")
-
-
-def _name_of(save_directory: str | Path | None) -> str:
-    if save_directory is None:
-        raise ValueError("push_to_hub=True needs hub_model_id, or a save_directory whose name it takes.")
-    return Path(save_directory).absolute().name

@@ -12,12 +12,15 @@ from optimum_evoesap import EvoESAPConfig
 from optimum_evoesap.adapters import ListedExperts, SortedExperts
 from optimum_evoesap.calibration.observer import observe_experts
 from optimum_evoesap.fitness.scorer import FitnessScorer
-from optimum_evoesap.models.batching import batch_size_for, in_batches_of, smaller_batch_size
+from optimum_evoesap.fitness.window_scores import WindowScores
+from optimum_evoesap.models.batching import Windows, batch_size_for
 from optimum_evoesap.models.virtual_slice import VirtualSlice
 from optimum_evoesap.run.state import RunState
-from optimum_evoesap.search.loop import search_allocation
+from optimum_evoesap.search.candidate import Candidate
+from optimum_evoesap.search.find import find_allocation
+from optimum_evoesap.search.told_scores import ToldScores
 
-from .model_matrix import layers_of, make_model, random_kept, random_tokens
+from .model_matrix import layers_of, make_model, random_kept, random_tokens, sparse_model_of
 
 
 ERROR = torch.OutOfMemoryError("CUDA out of memory")
@@ -41,17 +44,28 @@ def limit_memory(model, most_windows: int) -> list[int]:
     return calls
 
 
+def halved(batches):
+    """The batches after the memory has run out once."""
+    windows, failures = Windows(batches), [ERROR]
+
+    def attempt():
+        if failures:
+            raise failures.pop()
+
+    windows.fit(attempt)
+    return windows.batches
+
+
 def test_what_suits_the_device():
-    config = EvoESAPConfig(sequence_length=512)
-    assert batch_size_for(config, torch.device("cpu")) == 4
-    assert batch_size_for(config, torch.device("cuda")) == 32
-    assert batch_size_for(EvoESAPConfig(sequence_length=65536), torch.device("cuda")) == 1
-    assert batch_size_for(EvoESAPConfig(batch_size=7), torch.device("cuda")) == 7
+    assert batch_size_for(None, 512, torch.device("cpu")) == 4
+    assert batch_size_for(None, 512, torch.device("cuda")) == 32
+    assert batch_size_for(None, 65536, torch.device("cuda")) == 1
+    assert batch_size_for(7, 4096, torch.device("cuda")) == 7
 
 
 def test_halves_keep_windows_and_their_order(caplog):
     batches = batches_of(7, 5)
-    smaller = in_batches_of(batches, smaller_batch_size(batches, ERROR))
+    smaller = halved(batches)
     assert [len(batch["input_ids"]) for batch in smaller] == [3, 2, 2]
     for name in ("input_ids", "labels"):
         assert torch.equal(torch.cat([b[name] for b in smaller]), torch.cat([b[name] for b in batches]))
@@ -60,22 +74,21 @@ def test_halves_keep_windows_and_their_order(caplog):
 
 def test_a_tensor_for_all_windows_alike_goes_to_each_half():
     batches = [{"input_ids": random_tokens(4, 8), "position_ids": torch.arange(8)[None]}]
-    halves = in_batches_of(batches, smaller_batch_size(batches, ERROR))
+    halves = halved(batches)
     assert [tuple(half["input_ids"].shape) for half in halves] == [(2, 8), (2, 8)]
     assert all(torch.equal(half["position_ids"], torch.arange(8)[None]) for half in halves)
 
 
 def test_a_window_that_does_not_fit_is_the_end():
     with pytest.raises(torch.OutOfMemoryError):
-        smaller_batch_size(batches_of(3, 1), ERROR)
+        halved(batches_of(3, 1))
 
 
 def test_statistics_do_not_change_when_memory_is_short():
     model = make_model("olmoe")
-    layers = layers_of(model)
-    expected = observe_experts(model, layers, batches_of(7, 1), progress=False)
+    expected = observe_experts(sparse_model_of(model), batches_of(7, 1), progress=False)
     calls = limit_memory(model, 2)
-    found = observe_experts(model, layers, batches_of(7, 7), progress=False)
+    found = observe_experts(sparse_model_of(model), batches_of(7, 7), progress=False)
     assert max(calls[-3:]) <= 2 and sum(count for count in calls if count <= 2) == 7
     assert found.num_tokens == expected.num_tokens
     for index, sums in expected.layers.items():
@@ -87,14 +100,14 @@ def test_a_batch_that_fails_halfway_is_not_counted_twice():
     """The memory runs out in the second sparse layer, when the first has been observed."""
     model = make_model("olmoe")
     layers = layers_of(model)
-    expected = observe_experts(model, layers, batches_of(4, 1), progress=False)
+    expected = observe_experts(sparse_model_of(model), batches_of(4, 1), progress=False)
 
     def check(module, args, output):
         if output[0].shape[0] * output[0].shape[1] > 32:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     layers[-1].modules[0].register_forward_hook(lambda m, a, out: check(m, a, (out,)))
-    found = observe_experts(model, layers, batches_of(4, 4), progress=False)
+    found = observe_experts(sparse_model_of(model), batches_of(4, 4), progress=False)
     for index, sums in expected.layers.items():
         assert torch.equal(found.layers[index].routed_tokens, sums.routed_tokens)
 
@@ -130,10 +143,10 @@ def test_nothing_is_kept_of_a_call_that_fails_halfway(model_type):
     """Of each kind of adapter, in each block: the smaller batches give what they give without a failure."""
     model = make_model(model_type)
     layers = layers_of(model)
-    expected = observe_experts(model, layers, batches_of(4, 2), progress=False)
+    expected = observe_experts(sparse_model_of(model), batches_of(4, 2), progress=False)
     for block in (block for layer in layers for block in layer.blocks):
         seen = fail_once_within(block, model)
-        found = observe_experts(model, layers, batches_of(4, 4), progress=False)
+        found = observe_experts(sparse_model_of(model), batches_of(4, 4), progress=False)
         assert seen, "no call failed"
         assert found.num_tokens == expected.num_tokens
         for index, sums in expected.layers.items():
@@ -155,7 +168,7 @@ def test_scores_do_not_change_when_the_teacher_does_not_fit(fitness, first):
     found = FitnessScorer(model, [{name: each[part] for name, each in batch.items()} for part in parts], fitness)
     assert found.num_positions == whole.num_positions
     with VirtualSlice(layers, kept):
-        assert found.score() == pytest.approx(whole.score(), abs=1e-5)
+        assert found.score().mean == pytest.approx(whole.score().mean, abs=1e-5)
 
 
 def test_the_search_goes_on_when_a_candidate_does_not_fit(tmp_path):
@@ -170,10 +183,11 @@ def test_the_search_goes_on_when_a_candidate_does_not_fit(tmp_path):
     layers = layers_of(model)
     options = {"sparsity": 0.25, "population_size": 4, "num_elites": 1}
     config = EvoESAPConfig(**options, generations=2)
-    statistics = observe_experts(model, layers, batches_of(4, 4), progress=False)
+    statistics = observe_experts(sparse_model_of(model), batches_of(4, 4), progress=False)
     order = pruning_order(statistics, "reap", {layer.index: 1 for layer in layers})
     space = allocation_space(config, layers)
-    expected = search_allocation(model, layers, order, space, config, batches_of(4, 1), [])
+    sparse_model = sparse_model_of(model)
+    expected = find_allocation(sparse_model, order, space, config, batches_of(4, 1), [])
     router, num_experts = layers[0].blocks[0].router_tensors[0], layers[0].num_experts
 
     held: list[weakref.ref] = []
@@ -186,14 +200,17 @@ def test_the_search_goes_on_when_a_candidate_does_not_fit(tmp_path):
 
     state = RunState(tmp_path).__enter__()
     model.get_input_embeddings().register_forward_hook(check)
-    found = search_allocation(model, layers, order, space, config, batches_of(4, 4), [], state, "key")
+    told = ToldScores(state, "key")
+    found = find_allocation(sparse_model, order, space, config, batches_of(4, 4), [], told)
     assert held, "no candidate failed"
-    assert found.allocation == expected.allocation
-    assert found.scores == pytest.approx(expected.scores, abs=1e-5)
+    assert found.best == expected.best
+    assert found.means == pytest.approx(expected.means, abs=1e-5)
 
     calls = limit_memory(model, 1)
     longer = EvoESAPConfig(**options, generations=3)
-    resumed = search_allocation(model, layers, order, space, longer, batches_of(4, 4), [], state, "key")
+    told = ToldScores(state, "key")
+    assert told.batch_size == 1
+    resumed = find_allocation(sparse_model, order, space, longer, batches_of(4, 4), [], told)
     assert calls and set(calls) == {1}
     assert resumed.history[: len(found.history)] == found.history
 
@@ -206,13 +223,24 @@ def test_a_run_that_goes_on_cuts_its_batches_as_before():
     assert scorer.batch_size == 2 and calls[-3:] == [2, 2, 2]
     calls.clear()
     later = FitnessScorer(model, batches_of(6, 6), batch_size=scorer.batch_size)
-    assert calls[-3:] == [2, 2, 2] and max(calls) == 2 and later.score() == scorer.score()
+    assert calls[-3:] == [2, 2, 2] and max(calls) == 2 and later.score().mean == scorer.score().mean
 
 
-def test_the_scores_of_an_older_release_are_left(tmp_path, caplog):
-    state = RunState(tmp_path).__enter__()
-    state.save_scores("key", {(1, 2): 0.5}, batch_size=4)
-    assert state.load_scores("key").scores == {(1, 2): 0.5} and state.load_scores("key").batch_size == 4
-    path = tmp_path / ".evoesap" / "search.json"
-    path.write_text(path.read_text().replace("batch_size", "other"))
-    assert state.load_scores("key") is None and "starting that work anew" in caplog.text
+def test_scores_are_kept_piece_by_piece_and_a_damaged_piece_is_left(tmp_path, caplog):
+    candidates = [Candidate(((0, (0, 2, 70)), (3, (1,)))), Candidate(((0, (1,)), (3, (0, 1))))]
+    scores = [WindowScores((0.1, 1 / 3), (3, 5)), WindowScores((0.2, 2e-300), (3, 5))]
+    with RunState(tmp_path) as state:
+        told = ToldScores(state, "key")
+        for candidate, each in zip(candidates, scores):
+            told.add(candidate, each)
+            told.save(batch_size=4)
+    with RunState(tmp_path) as state:
+        again = ToldScores(state, "key")
+        assert [again[candidate] for candidate in candidates] == scores and again.batch_size == 4
+        assert all(candidate not in ToldScores(state, "other key") for candidate in candidates)
+    first = tmp_path / ".evoesap" / "search-000000.json"
+    first.write_text(first.read_text().replace("batch_size", "other"))
+    with RunState(tmp_path) as state:
+        left = ToldScores(state, "key")
+        assert candidates[0] not in left and left[candidates[1]] == scores[1]
+    assert "starting that work anew" in caplog.text

@@ -20,7 +20,7 @@ from optimum_evoesap.calibration.observer import observe_experts
 from optimum_evoesap.models.surgery import remove_experts
 from optimum_evoesap.models.virtual_slice import VirtualSlice
 
-from .model_matrix import ROWS, make_model
+from .model_matrix import ROWS, make_model, sparse_model_of
 
 
 # Configs with an expert count that are no decoder language model, or are refused.
@@ -104,7 +104,7 @@ def test_an_adapter_of_ones_own_gives_the_same_logits_virtually_and_really():
     with torch.no_grad():
         with VirtualSlice(layers, kept):
             virtual = model(tokens).logits
-        statistics = observe_experts(model, layers, [{"input_ids": tokens}], progress=False)
+        statistics = observe_experts(sparse_model_of(model), [{"input_ids": tokens}], progress=False)
         assert int(statistics.layers[1].routed_tokens.sum()) == 2 * tokens.numel()
         assert not torch.equal(model(tokens).logits, virtual)
         assert torch.equal(remove_experts(model, layers, structure, kept)(tokens).logits, virtual)

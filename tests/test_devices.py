@@ -14,7 +14,7 @@ from optimum_evoesap.fitness import teacher
 from optimum_evoesap.fitness.scorer import FitnessScorer
 from optimum_evoesap.models.virtual_slice import VirtualSlice
 
-from .model_matrix import ROWS, VOCABULARY, layers_of, make_model, random_kept
+from .model_matrix import ROWS, VOCABULARY, layers_of, make_model, random_kept, sparse_model_of
 
 
 TWO_GPUS = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
@@ -101,17 +101,16 @@ def test_two_gpus_give_what_one_gives(model_type, tmp_path):
 def test_fewer_windows_at_once_where_memory_is_short(caplog):
     """A real out-of-memory: the process may take a little more than the model only."""
     model = make_model("olmoe").to("cuda")
-    layers = layers_of(model)
     tokens = torch.randint(3, VOCABULARY - 6, (64, 512), generator=torch.Generator().manual_seed(0)).cuda()
     windows = [{"input_ids": tokens, "labels": tokens}]
-    expected = observe_experts(model, layers, windows, progress=False)
-    score = FitnessScorer(model, windows).score()
+    expected = observe_experts(sparse_model_of(model), windows, progress=False)
+    score = FitnessScorer(model, windows).score().mean
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 40e6) / total)
     try:
-        found = observe_experts(model, layers, windows, progress=False)
-        assert FitnessScorer(model, windows).score() == pytest.approx(score, abs=1e-5)
+        found = observe_experts(sparse_model_of(model), windows, progress=False)
+        assert FitnessScorer(model, windows).score().mean == pytest.approx(score, abs=1e-5)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert "do not fit into the memory" in caplog.text

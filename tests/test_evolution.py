@@ -4,14 +4,50 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from optimum_evoesap.fitness.window_scores import WindowScores
 from optimum_evoesap.options import EvoESAPOptions
+from optimum_evoesap.run.state import RunState
 from optimum_evoesap.search.allocation import AllocationSpace
-from optimum_evoesap.search.strategies.evolution import evolve
+from optimum_evoesap.search.loop import run_search
+from optimum_evoesap.search.strategies import Evolution
+from optimum_evoesap.search.told_scores import ToldScores
+
+
+class Scorer:
+    """Scores a candidate by a function of its allocation."""
+
+    batch_size = 1
+
+    def __init__(self, space, evaluate):
+        self.space, self.evaluate, self.scores = space, evaluate, {}
+
+    def allocation(self, candidate):
+        return tuple(candidate.removed(self.space.num_experts))
+
+    def score(self, candidate):
+        allocation = self.allocation(candidate)
+        assert allocation not in self.scores, "no candidate is scored twice"
+        self.scores[allocation] = float(self.evaluate(allocation))
+        return WindowScores((self.scores[allocation],), (1,))
+
+
+def make_evolution(space, options):
+    order = {layer: list(range(total)) for layer, total in zip(space.layers, space.num_experts)}
+    return Evolution(space, order, options)
+
+
+def evolve(evaluate, space, options, told=None):
+    """A search by the real loop: the strategy, with what it found, and the scores that were made for it."""
+    strategy, scorer = make_evolution(space, options), Scorer(space, evaluate)
+    run_search(strategy, scorer, told or ToldScores(), progress=False)
+    return strategy, scorer.scores
 
 
 @st.composite
@@ -59,35 +95,32 @@ def test_evolution_holds_the_budget_and_repeats_itself(space, seed, population_s
         tried.append(allocation)
         return -sum((i + 1) * count for i, count in enumerate(allocation)) / 100
 
-    result = evolve(evaluate, space, options, progress=False)
-    assert len(tried) == len(set(tried)), "no candidate is scored twice"
+    strategy, scores = evolve(evaluate, space, options)
     assert all(is_inside(candidate, space) for candidate in tried)
-    assert tried[0] == space.uniform() == result.uniform
-    assert result.scores[result.best] == max(result.scores.values())
-    again = evolve(lambda allocation: result.scores[allocation], space, options, progress=False)
-    assert again == result
-    bests = [entry["best"] for entry in result.history]
+    assert strategy.best == strategy.candidate(max(scores, key=scores.__getitem__))
+    assert tried[0] == space.uniform() and strategy.uniform == strategy.candidate(space.uniform())
+    again, same = evolve(lambda allocation: scores[allocation], space, options)
+    assert same == scores and again.best == strategy.best and again.history == strategy.history
+    assert len(strategy.history) == generations and strategy.history[-1]["candidates"] == len(tried)
+    bests = [entry["best"] for entry in strategy.history]
     assert bests == sorted(bests), "elites never get lost"
-    first = list(result.scores.values())[: result.history[0]["candidates"]]
-    assert result.history[0]["mean"] == pytest.approx(sum(first) / len(first))
+    first = list(scores.values())[: strategy.history[0]["candidates"]]
+    assert strategy.history[0]["mean"] == pytest.approx(sum(first) / len(first))
 
 
 def test_evolution_finds_a_known_optimum():
     space = AllocationSpace.from_sparsity(0.5, [16] * 8, [2] * 8)
     target = (14, 2, 14, 2, 8, 8, 14, 2)
-    result = evolve(
-        lambda allocation: -sum(abs(a - b) for a, b in zip(allocation, target)),
-        space,
-        EvoESAPOptions(generations=50),
-        progress=False,
+    strategy, scores = evolve(
+        lambda allocation: -sum(abs(a - b) for a, b in zip(allocation, target)), space, EvoESAPOptions(generations=50)
     )
-    assert result.scores[result.best] >= -4 > result.scores[result.uniform]
+    assert strategy.history[-1]["best"] == max(scores.values()) >= -4 > scores[space.uniform()]
 
 
 def test_number_of_candidates_is_the_papers():
     space = AllocationSpace.from_sparsity(0.25, [64] * 16, [8] * 16)
     calls = []
-    evolve(lambda a: calls.append(a) or random.Random(str(a)).random(), space, EvoESAPOptions(), progress=False)
+    evolve(lambda a: calls.append(a) or random.Random(str(a)).random(), space, EvoESAPOptions())
     assert len(calls) == 32 + 49 * 28  # the 1404 candidates that the published search scores
     assert calls[:7] == [space.uniform(), *space.shapes()]
 
@@ -96,45 +129,47 @@ def test_every_elite_has_children():
     space = AllocationSpace.from_sparsity(0.5, [32] * 12, [2] * 12)
     calls = []
     options = EvoESAPOptions(population_size=24, num_elites=4, generations=2, max_delta=1, max_mutations=1)
-    evolve(lambda a: calls.append(a) or random.Random(str(a)).random(), space, options, progress=False)
+    evolve(lambda a: calls.append(a) or random.Random(str(a)).random(), space, options)
     elites = sorted(calls[:24], key=lambda each: -random.Random(str(each)).random())[:4]
     parents = [[elite for elite in elites if moved(child, elite) == 1] for child in calls[24:]]
     assert len(parents) == 20 and all(len(each) == 1 for each in parents)
     assert {parent for (parent,) in parents} == set(elites)
 
 
-def test_a_resumed_run_is_an_unbroken_run():
+def test_a_resumed_run_is_an_unbroken_run(tmp_path):
     space = AllocationSpace.from_sparsity(0.5, [16] * 6, [2] * 6)
 
     def score(allocation):
         return random.Random(str(allocation)).random()
 
     options = EvoESAPOptions(population_size=8, num_elites=2, generations=12, seed=7)
-    unbroken = evolve(score, space, options, progress=False)
-    saved = {}
+    unbroken, scores = evolve(score, space, options)
 
     class Killed(Exception):
         pass
 
-    def save(result):
-        saved.update(result.scores)
-        if len(result.history) == 5:
+    def score_until_killed(allocation):
+        if len(saved) == 30:
             raise Killed
+        saved.add(allocation)
+        return score(allocation)
 
-    with pytest.raises(Killed):
-        evolve(score, space, options, on_generation=save, progress=False)
-    fresh = []
-    resumed = evolve(lambda a: fresh.append(a) or score(a), space, options, known_scores=saved, progress=False)
-    assert resumed == unbroken
-    assert fresh and not set(fresh) & set(saved)
+    saved: set = set()
+    with RunState(tmp_path) as state, pytest.raises(Killed):
+        evolve(score_until_killed, space, options, ToldScores(state, "key"))
+    with RunState(tmp_path) as state:
+        resumed, fresh = evolve(score, space, options, ToldScores(state, "key"))
+    assert resumed.best == unbroken.best and resumed.history == unbroken.history
+    # What was scored of the generation in which it was killed is lost, all else is not scored again.
+    assert len(scores) - 30 <= len(fresh) < len(scores) - 20 and set(scores) == saved | set(fresh)
 
 
 def test_different_seeds_search_differently():
     space = AllocationSpace.from_sparsity(0.5, [16] * 6, [2] * 6)
     tried = []
     for seed in (1, 2):
-        result = evolve(lambda a: a[0], space, EvoESAPOptions(generations=2, seed=seed), progress=False)
-        tried.append(set(result.scores))
+        _, scores = evolve(lambda a: a[0], space, EvoESAPOptions(generations=2, seed=seed))
+        tried.append(set(scores))
     assert tried[0] != tried[1]
 
 
@@ -205,3 +240,11 @@ def test_wrong_allocations_are_refused(allocation, message):
 def test_groups_stay_equal():
     with pytest.raises(ValueError, match="multiple of 2"):
         AllocationSpace((8, 8), (6, 6), 8, unit=2).check((3, 5))
+
+
+def test_a_strategy_needs_no_torch():
+    program = (
+        "import sys; import optimum_evoesap.search.strategies\n"
+        "assert not {'torch', 'transformers'} & set(sys.modules), 'a strategy only counts'"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

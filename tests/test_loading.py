@@ -76,7 +76,7 @@ def test_a_class_that_no_auto_class_knows_is_used_by_its_name(monkeypatch):
     config = ROWS["qwen3_vl_moe"].make_config()
     config.architectures = ["Qwen3VLMoeForConditionalGeneration"]
     assert choose_model(config).loader is AutoModelForImageTextToText
-    monkeypatch.setattr("optimum_evoesap.models.loading._AUTO_CLASSES", (AutoModelForCausalLM,))
+    monkeypatch.setattr("optimum_evoesap.models.classes._AUTO_CLASSES", (AutoModelForCausalLM,))
     choice = choose_model(config)
     assert choice.loader is choice.model_class is transformers.Qwen3VLMoeForConditionalGeneration
 
@@ -85,10 +85,11 @@ def test_a_class_that_no_auto_class_knows_is_used_by_its_name(monkeypatch):
 def test_the_loaded_model_is_the_one_that_was_checked(model_type, tmp_path):
     model_matrix.make_model(model_type).save_pretrained(tmp_path)
     checked = []
-    model = load_model(str(tmp_path), checked.append, dtype="bfloat16")
-    assert type(model).__name__ == type(checked[0]).__name__ == ROWS[model_type].model_class
+    model = load_model(str(tmp_path), checked.append, dtype="bfloat16").model
+    bare = checked[0].model
+    assert type(model).__name__ == type(bare).__name__ == ROWS[model_type].model_class
     assert {name: tensor.shape for name, tensor in model.state_dict().items()} == {
-        name: tensor.shape for name, tensor in checked[0].state_dict().items()
+        name: tensor.shape for name, tensor in bare.state_dict().items()
     }
     assert str(model.dtype) == "torch.bfloat16"
 
@@ -99,14 +100,14 @@ def test_the_text_model_of_a_multimodal_type_loads_and_is_checked(tmp_path):
     config.architectures = ["Llama4ForCausalLM"]
     config.save_pretrained(tmp_path)
     checked = []
-    model = load_model(str(tmp_path), checked.append)
-    assert type(model).__name__ == type(checked[0]).__name__ == "Llama4ForCausalLM"
-    assert model.num_parameters() == checked[0].num_parameters()
+    model, bare = load_model(str(tmp_path), checked.append).model, checked[0].model
+    assert type(model).__name__ == type(bare).__name__ == "Llama4ForCausalLM"
+    assert model.num_parameters() == bare.num_parameters()
 
 
 def test_a_refused_model_reads_no_weights(tmp_path):
-    def refuse(model):
-        raise ValueError(f"refused {type(model).__name__}")
+    def refuse(sparse_model):
+        raise ValueError(f"refused {type(sparse_model.model).__name__}")
 
     path = save_config(tmp_path, "llama4", "Llama4ForConditionalGeneration")
     with pytest.raises(ValueError, match="refused Llama4ForConditionalGeneration"):

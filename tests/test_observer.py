@@ -19,8 +19,9 @@ from optimum_evoesap.adapters import (
 from optimum_evoesap.calibration.criteria import CRITERIA, pruning_order, register_criterion
 from optimum_evoesap.calibration.observer import ExpertObserver, observe_experts
 from optimum_evoesap.calibration.statistics import ExpertStatistics, LayerStatistics
+from optimum_evoesap.models.sparse_model import SparseModel
 
-from .model_matrix import MODEL_TYPES, layers_of, make_model, random_tokens
+from .model_matrix import MODEL_TYPES, layers_of, make_model, random_tokens, sparse_model_of
 
 
 TOKENS = random_tokens(3, 10)
@@ -149,7 +150,7 @@ def test_statistics_are_those_of_a_slow_recomputation(model_type):
     parts = [(TOKENS, mask)] if mask is None else [(TOKENS[:2], mask[:2]), (TOKENS[2:], mask[2:])]
     batches = [{"input_ids": tokens} | ({} if part is None else {"attention_mask": part}) for tokens, part in parts]
     torch.manual_seed(0)
-    fast = observe_experts(model, layers, batches, progress=False)
+    fast = observe_experts(sparse_model_of(model), batches, progress=False)
     assert fast.num_tokens == (TOKENS.numel() if mask is None else int(MASK.sum()))
     for layer in layers:
         found, expected = fast.layers[layer.index], slow[layer.index]
@@ -181,7 +182,7 @@ def test_the_observed_model_computes_what_it_did_before(model_type):
 def test_padding_that_cannot_be_told_is_refused():
     model = make_model("diffusion_gemma")
     with pytest.raises(ValueError, match="Give the calibration data without padding"):
-        observe_experts(model, layers_of(model), [{"input_ids": TOKENS, "attention_mask": MASK}], progress=False)
+        observe_experts(sparse_model_of(model), [{"input_ids": TOKENS, "attention_mask": MASK}], progress=False)
 
 
 @pytest.mark.parametrize("implementation", ["eager", "batched_mm", "grouped_mm"])
@@ -190,7 +191,7 @@ def test_every_experts_implementation_gives_the_same_statistics(implementation):
     layers = layers_of(model)
     expected = recompute(model, layers, MASK)
     model.set_experts_implementation(implementation)
-    found = observe_experts(model, layers, [{"input_ids": TOKENS, "attention_mask": MASK}], progress=False)
+    found = observe_experts(sparse_model_of(model), [{"input_ids": TOKENS, "attention_mask": MASK}], progress=False)
     for layer in layers:
         torch.testing.assert_close(
             found.layers[layer.index].weighted_norm_sum, expected[layer.index][3], rtol=1e-5, atol=1e-5
@@ -214,7 +215,7 @@ def test_nan_weights_are_refused():
     model = make_model("olmoe")
     find_moe_layers(model)[1].blocks[0].expert_parts[0].value.data[0] = float("nan")
     with pytest.raises(ValueError, match="layer 1 give NaN"):
-        observe_experts(model, find_moe_layers(model), [{"input_ids": TOKENS}], progress=False)
+        observe_experts(SparseModel(model), [{"input_ids": TOKENS}], progress=False)
 
 
 def test_statistics_survive_the_disk(tmp_path):

@@ -18,10 +18,12 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaFor
 
 from optimum_evoesap import EvoESAPConfig, MoEPruner, PruningResult
 from optimum_evoesap.fitness.scorer import FitnessScorer
+from optimum_evoesap.fitness.window_scores import WindowScores
 from optimum_evoesap.models.virtual_slice import VirtualSlice
 from optimum_evoesap.reports.summary import summarize
 
-from .model_matrix import MODEL_TYPES, aligned, layers_of, make_model, random_tokens
+from .memory import aligned
+from .model_matrix import MODEL_TYPES, layers_of, make_model, random_tokens
 
 
 SMALL = {
@@ -148,7 +150,9 @@ def test_a_failure_in_surgery_does_not_pass_for_a_result(monkeypatch, tmp_path):
     pruner = make_pruner()
     pruner.calibrate(rows())
     pruner.rank()
-    monkeypatch.setattr("optimum_evoesap.pruner.remove_experts", lambda *_: (_ for _ in ()).throw(MemoryError))
+    monkeypatch.setattr(
+        "optimum_evoesap.models.sparse_model.remove_experts", lambda *_: (_ for _ in ()).throw(MemoryError)
+    )
     with pytest.raises(MemoryError):
         pruner.apply([1, 2, 3])
     with pytest.raises(ValueError, match="not pruned yet"):
@@ -157,13 +161,15 @@ def test_a_failure_in_surgery_does_not_pass_for_a_result(monkeypatch, tmp_path):
 
 def test_without_resume_everything_is_done_again(tmp_path, monkeypatch):
     first = make_pruner()
-    monkeypatch.setattr("optimum_evoesap.pruner.remove_experts", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        "optimum_evoesap.models.sparse_model.remove_experts", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     with pytest.raises(KeyboardInterrupt):
         first.prune(tmp_path / "out", rows(), rows(seed=1))
     monkeypatch.undo()
     calls = []
     score = FitnessScorer.score
-    monkeypatch.setattr(FitnessScorer, "score", lambda self: calls.append(self) or score(self))
+    monkeypatch.setattr(FitnessScorer, "score", lambda self, *given: calls.append(self) or score(self, *given))
     again = make_pruner()
     again.prune(tmp_path / "out", rows(), rows(seed=1), resume=False)
     assert len(calls) == again.history[-1]["candidates"] + 2
@@ -241,7 +247,7 @@ def test_more_generations_go_on_from_the_scores_of_fewer(tmp_path, monkeypatch):
         first.prune(tmp_path / "out", rows(), rows(seed=1))
     calls = []
     score = FitnessScorer.score
-    monkeypatch.setattr(FitnessScorer, "score", lambda self: calls.append(self) or score(self))
+    monkeypatch.setattr(FitnessScorer, "score", lambda self, *given: calls.append(self) or score(self, *given))
     longer = make_pruner(generations=4)
     longer.prune(tmp_path / "out", rows(), rows(seed=1))
     assert len(calls) == longer.history[-1]["candidates"] - first.history[-1]["candidates"] + 2
@@ -308,7 +314,7 @@ from tests.test_pruner import make_pruner, rows
 from optimum_evoesap.fitness.scorer import FitnessScorer
 import time
 score = FitnessScorer.score
-FitnessScorer.score = lambda self: (time.sleep(0.05), score(self))[1]
+FitnessScorer.score = lambda self, sliced: (time.sleep(0.05), score(self, sliced))[1]
 make_pruner(generations=12, population_size=8).prune(Path(sys.argv[1]), rows(), rows(seed=1))
 """
 
@@ -318,7 +324,7 @@ def test_a_killed_run_goes_on_to_the_same_result(tmp_path, monkeypatch):
     unbroken.prune(tmp_path / "unbroken", rows(), rows(seed=1))
 
     folder = tmp_path / "killed"
-    state = folder / ".evoesap" / "search.json"
+    state = folder / ".evoesap" / "search-000000.json"
     paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(paths))
     process = subprocess.Popen([sys.executable, "-c", RUN, str(folder)], env=environment, stderr=subprocess.DEVNULL)
@@ -327,14 +333,15 @@ def test_a_killed_run_goes_on_to_the_same_result(tmp_path, monkeypatch):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "the run must be killed in its search"
-    saved = json.loads(state.read_text())["content"]["scores"]
+    pieces = [json.loads(path.read_text())["content"] for path in state.parent.glob("search-*.json")]
+    saved = [pair for piece in pieces for pair in piece["scores"]]
     assert 8 <= len(saved) < len(unbroken.history) * 8
     assert not (folder / "config.json").exists(), "nothing half written"
 
     resumed = make_pruner(generations=12, population_size=8)
     calls = []
     score = FitnessScorer.score
-    monkeypatch.setattr(FitnessScorer, "score", lambda self: calls.append(self) or score(self))
+    monkeypatch.setattr(FitnessScorer, "score", lambda self, *given: calls.append(self) or score(self, *given))
     resumed.prune(folder, rows(), rows(seed=1))
     assert resumed.result == unbroken.result
     # All candidates but the saved ones, and two on held-out data.
@@ -514,7 +521,7 @@ def test_holdout_windows_without_a_scored_token(tmp_path):
 
 def test_a_search_that_does_not_beat_uniform_says_so(tmp_path, caplog, monkeypatch):
     # All candidates alike: the best is the uniform one, which does not beat itself.
-    monkeypatch.setattr(FitnessScorer, "score", lambda self: 0.5)
+    monkeypatch.setattr(FitnessScorer, "score", lambda self, sliced: WindowScores((0.5,), (1,)))
     pruner = make_pruner()
     pruner.prune(tmp_path / "out", rows(), rows(seed=1))
     assert pruner.result.beats_uniform is False and pruner.allocation == [4, 4, 4]
@@ -542,8 +549,8 @@ def test_search_data_score_an_allocation_that_is_not_searched_too(allocation, tm
         for part in (rows(seed=1)[:4], rows(seed=1)[4:5])
     )
     with VirtualSlice(layers_of(whole), pruner.kept_experts):
-        assert result.scores["best"] == pytest.approx(search.score(), abs=1e-6)
-        assert result.scores["holdout_best"] == pytest.approx(holdout.score(), abs=1e-6)
+        assert result.scores["best"] == pytest.approx(search.score().mean, abs=1e-6)
+        assert result.scores["holdout_best"] == pytest.approx(holdout.score().mean, abs=1e-6)
     if allocation == "uniform":
         assert result.scores["best"] == result.scores["uniform"] and result.beats_uniform is None
     else:

@@ -227,9 +227,9 @@ def test_the_digest_of_code_ends_in_circles_and_takes_anything():
 
 
 STABLE = """
-from optimum_evoesap.run.code_digest import code_digest
+from optimum_evoesap.run.code_digest import code_digest, fitness_digests
 from optimum_evoesap.calibration.criteria import CRITERIA
-from optimum_evoesap.fitness.registry import FITNESSES, fitness_digests
+from optimum_evoesap.fitness.registry import FITNESSES
 def function(x, seen={"b", "a", "c"}, other=object()):
     return x in {"one", "two", "three"}
 print([fitness_digests(name) for name in FITNESSES], [code_digest(CRITERIA[name]) for name in CRITERIA])
@@ -253,7 +253,7 @@ def test_statistics_carry_their_own_key(tmp_path, caplog):
     """A kill between two files would give the statistics of one run the key of another."""
     break_off(tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out" / ".evoesap").iterdir()) == [
-        "search.json",
+        *(f"search-00000{number}.json" for number in range(3)),
         "statistics.safetensors",
     ]
     break_off(tmp_path / "other", double("model.embed_tokens.weight"))
@@ -281,7 +281,7 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("name", ["search.json", "statistics.safetensors"])
+@pytest.mark.parametrize("name", ["search-000001.json", "statistics.safetensors"])
 def test_damaged_pieces_are_made_anew(name, tmp_path, caplog):
     first = break_off(tmp_path / "out")
     path = tmp_path / "out" / ".evoesap" / name
@@ -302,7 +302,7 @@ def test_pieces_are_on_the_disk_before_they_are_in_place(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", lambda old, new: done.append(Path(old).name) or replace(old, new))
     with RunState(tmp_path) as state:
         for _ in range(2):
-            state.save_scores("key", {(1, 2): 0.5}, batch_size=4)
+            state.append("search", "key", {"scores": []})
     assert [each if each == "fsync" else "move" for each in done] == ["fsync", "move", "fsync"] * 2
     assert done[1] != done[4], "partial files have names of their own"
 
@@ -368,7 +368,7 @@ def test_the_lock_goes_with_a_failed_run_and_so_do_folders_made_for_nothing(tmp_
     assert not (tmp_path / "out" / ".evoesap" / "lock").exists()
     with FolderLock(tmp_path / "out"):
         pass
-    assert (tmp_path / "out" / ".evoesap" / "search.json").exists()
+    assert (tmp_path / "out" / ".evoesap" / "search-000000.json").exists()
 
 
 def test_stages_after_a_broken_off_run_do_not_touch_its_folder(tmp_path):

@@ -20,9 +20,47 @@ from .top_k import group_limits, read_top_k, watch_experts
 def model_structure(model: PreTrainedModel) -> Structure:
     """Find what the expert count reaches in a model's class.
 
+    Args:
+        model: A transformers model.
+
     Raises:
-        ValueError: Not a transformers model, a dense model, or one whose experts cannot be found.
+        ValueError: Not a transformers model, a quantized or dense one, or one whose experts cannot be found.
     """
+    _check_kind(model)
+    structure = discover_structure(type(model), model.config)
+    if structure is None and model.config.is_encoder_decoder:
+        raise ValueError(
+            f"{type(model).__name__} has an encoder and a decoder; only decoder language models can be pruned."
+        )
+    if structure is None:
+        raise ValueError(
+            f"{type(model).__name__} (model type {model.config.model_type!r}) has no routed experts to remove: "
+            "building it with another expert count changes no router. Only Mixture-of-Experts models can be pruned."
+        )
+    return structure
+
+
+def check_prunable(model: PreTrainedModel, structure: Structure) -> None:
+    """Check that a model holds what its class makes, and nothing else.
+
+    Args:
+        model: The model.
+        structure: The structure of its class.
+
+    Raises:
+        ValueError: It is quantized, or holds further tensors.
+    """
+    _check_kind(model)
+    known = {name for name, _ in named_tensors(structure.model, remove_duplicate=False)}
+    foreign = [name for name, _ in named_tensors(model) if name not in known]
+    if foreign:
+        raise ValueError(
+            f"{type(model).__name__} holds tensors that its class does not make ({', '.join(foreign[:3])}, ...): "
+            "adapters or quantization. Merge or remove them first (for PEFT: model.merge_and_unload())."
+        )
+
+
+def _check_kind(model: PreTrainedModel) -> None:
     if not isinstance(model, PreTrainedModel):
         raise ValueError(
             f"Pruning needs a transformers PreTrainedModel, not {type(model).__name__}; "
@@ -34,24 +72,6 @@ def model_structure(model: PreTrainedModel) -> Structure:
             "experts. Load it without quantization (dequantize=True in its quantization config where its method has "
             "that, or the model that it was made from), prune, then quantize."
         )
-    structure = discover_structure(type(model), model.config)
-    if structure is None and model.config.is_encoder_decoder:
-        raise ValueError(
-            f"{type(model).__name__} has an encoder and a decoder; only decoder language models can be pruned."
-        )
-    if structure is None:
-        raise ValueError(
-            f"{type(model).__name__} (model type {model.config.model_type!r}) has no routed experts to remove: "
-            "building it with another expert count changes no router. Only Mixture-of-Experts models can be pruned."
-        )
-    known = {name for name, _ in named_tensors(structure.model, remove_duplicate=False)}
-    foreign = [name for name, _ in named_tensors(model) if name not in known]
-    if foreign:
-        raise ValueError(
-            f"{type(model).__name__} holds tensors that its class does not make ({', '.join(foreign[:3])}, ...): "
-            "adapters or quantization. Merge or remove them first (for PEFT: model.merge_and_unload())."
-        )
-    return structure
 
 
 def find_moe_layers(model: PreTrainedModel, structure: Structure | None = None) -> list[MoELayer]:
@@ -65,6 +85,19 @@ def find_moe_layers(model: PreTrainedModel, structure: Structure | None = None) 
         ValueError: As [`model_structure`], and when router and experts cannot be told apart.
     """
     structure = structure or model_structure(model)
+    check_prunable(model, structure)
+    return bind_layers(model, structure, sketch_layers(structure))
+
+
+def sketch_layers(structure: Structure) -> list[BlockSketch]:
+    """The blocks of a model class by name; the class is run once without weights.
+
+    Args:
+        structure: Its structure.
+
+    Raises:
+        ValueError: Router and experts cannot be told apart.
+    """
     sketches = sketch_blocks(structure)
     watched = watch_experts(structure.model, {sketch.path: sketch.layer for sketch in sketches})
     for sketch in sketches:
@@ -72,6 +105,20 @@ def find_moe_layers(model: PreTrainedModel, structure: Structure | None = None) 
             sketch.top_k = watched[sketch.path].top_k
             sketch.widen(watched[sketch.path].path)
     share_out(sketches, structure)
+    return sketches
+
+
+def bind_layers(model: PreTrainedModel, structure: Structure, sketches: list[BlockSketch]) -> list[MoELayer]:
+    """The sparse layers of a model, from the names of their parts.
+
+    Args:
+        model: The model; its layers may have different expert counts.
+        structure: The structure of its class.
+        sketches: Its blocks.
+
+    Raises:
+        ValueError: The blocks of a layer have different expert counts.
+    """
     by_index: dict[int, list[BlockSketch]] = defaultdict(list)
     for sketch in sketches:
         by_index[sketch.index].append(sketch)

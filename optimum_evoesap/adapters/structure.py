@@ -18,7 +18,6 @@ from transformers.initialization import no_init_weights
 
 from ..heterogeneous.attributes import count_holder, expert_counts, per_layer_overrides
 from .growth import ExpertAxis, ExpertCount, growing_lists, moving_axes, moving_counts, named_tensors
-from .top_k import TOP_K_NAMES
 
 
 logger = logging.getLogger(__name__)
@@ -100,9 +99,6 @@ def _try_counts(
     """What each attribute that may count experts reaches, and why the class cannot be built with others of them."""
     found, failures = [], {}
     for attribute, count in expert_counts(config):
-        # No tensor has an axis of the experts of one token, and with more of them than there are no model is built.
-        if attribute in TOP_K_NAMES:
-            continue
         try:
             structure = _structure(model_class, config, attribute, count)
         except Exception as error:  # configs and code from the Hub refuse a number in any way; the caller tells it

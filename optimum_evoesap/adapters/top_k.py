@@ -21,7 +21,7 @@ from .experts_call import ExpertsCall
 logger = logging.getLogger(__name__)
 
 # What models call the number of experts that a token is routed to.
-TOP_K_NAMES = (
+_TOP_K_NAMES = (
     "num_experts_per_tok",
     "num_experts_per_token",
     "moe_topk",
@@ -94,7 +94,7 @@ def read_top_k(block: nn.Module, config: PretrainedConfig) -> int:
     Raises:
         ValueError: None of them does, under any known name.
     """
-    for name in TOP_K_NAMES:
+    for name in _TOP_K_NAMES:
         for holder in block.modules():
             if isinstance(vars(holder).get(name), int):
                 return vars(holder)[name]
@@ -103,7 +103,7 @@ def read_top_k(block: nn.Module, config: PretrainedConfig) -> int:
             return value
     raise ValueError(
         f"Cannot tell how many experts {type(block).__name__} routes a token to: neither it nor the config has one of "
-        f"{', '.join(TOP_K_NAMES)}. Write an adapter with register_adapter."
+        f"{', '.join(_TOP_K_NAMES)}. Write an adapter with register_adapter."
     )
 
 

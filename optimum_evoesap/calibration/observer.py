@@ -9,12 +9,12 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel
 
 from ..adapters import MoEBlock, MoELayer, Routes
 from ..adapters.block import Record
-from ..models.batching import in_batches_of, smaller_batch_size
+from ..models.batching import Batch, Windows
 from ..models.output_head import final_hidden_states
+from ..models.sparse_model import SparseModel
 from .statistics import ExpertStatistics, LayerStatistics
 
 
@@ -91,7 +91,7 @@ class ExpertObserver:
                 "No experts were seen in this forward pass: the observer must run where it was entered."
             )
         for index, experts, sums in self._of_batch:
-            self._sums[index] = self._sums[index].plus(sums, experts)
+            self._sums[index].add_(sums, experts)
         self._num_tokens += input_ids.numel() if self._mask is None else int(self._mask.sum())
 
     def statistics(self) -> ExpertStatistics:
@@ -135,46 +135,43 @@ class ExpertObserver:
 
 
 @torch.no_grad()
-def observe_experts(
-    model: PreTrainedModel,
-    layers: Sequence[MoELayer],
-    batches: Sequence[dict[str, torch.Tensor]],
-    progress: bool = True,
-) -> ExpertStatistics:
-    """Run `model` once over `batches` and add up what its experts do.
+def observe_experts(sparse_model: SparseModel, batches: Sequence[Batch], progress: bool = True) -> ExpertStatistics:
+    """Run a model once over `batches` and add up what its experts do.
 
     Args:
-        model: The unpruned model.
-        layers: Its sparse layers.
+        sparse_model: The unpruned model.
         batches: Model inputs, `input_ids` and where needed `attention_mask` and `position_ids`; labels are ignored.
         progress: Show a progress bar.
 
     Raises:
         ValueError: The sums are not finite: the model gives NaN or infinite values.
     """
-    left = list(batches)
-    num_windows = sum(len(batch["input_ids"]) for batch in left)
-    with ExpertObserver(layers) as observer, tqdm(total=num_windows, unit="window", disable=not progress) as bar:
-        bar.set_description("calibrate")
-        while left:
-            inputs = {name: value for name, value in left[0].items() if name != "labels"}
-            try:
-                with observer.batch(inputs["input_ids"], inputs.get("attention_mask")):
-                    final_hidden_states(model, inputs)
-            except torch.OutOfMemoryError as error:
-                left = in_batches_of(left, smaller_batch_size(left, error))
-                continue
+    num_windows = sum(len(batch["input_ids"]) for batch in batches)
+    with (
+        ExpertObserver(sparse_model.layers) as observer,
+        tqdm(total=num_windows, desc="calibrate", unit="window", disable=not progress) as bar,
+    ):
+
+        def observe(batch: Batch) -> None:
+            inputs = {name: value for name, value in batch.items() if name != "labels"}
+            with observer.batch(inputs["input_ids"], inputs.get("attention_mask")):
+                final_hidden_states(sparse_model.model, inputs)
             bar.update(len(inputs["input_ids"]))
-            left.pop(0)
+
+        Windows(batches).for_each(observe)
         statistics = observer.statistics()
-    _warn_of_unseen_blocks(layers, statistics)
+    _warn_of_unseen_blocks(sparse_model.layers, statistics)
+    _check_finite(statistics)
+    return statistics
+
+
+def _check_finite(statistics: ExpertStatistics) -> None:
     for index, sums in statistics.layers.items():
         if not torch.isfinite(sums.weighted_norm_sum).all():
             raise ValueError(
                 f"The experts of layer {index} give NaN or infinite values on the calibration data. Check the "
                 "weights, or load the model in another dtype (bfloat16 or float32 in place of float16)."
             )
-    return statistics
 
 
 def _warn_of_unseen_blocks(layers: Sequence[MoELayer], statistics: ExpertStatistics) -> None:

@@ -3,16 +3,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as serialize
-
-from ..run.durable import write_durably
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 
 @dataclass
@@ -37,12 +33,18 @@ class LayerStatistics:
         sums = [torch.zeros(num_experts, dtype=torch.float64, device=device) for _ in range(3)]
         return cls(torch.zeros(num_experts, dtype=torch.int64, device=device), *sums)
 
-    def plus(self, others: LayerStatistics, experts: slice) -> LayerStatistics:
-        """These sums, with `others` added to those of `experts`; on the device of `others`."""
-        total = self.to(others.norm_sum.device)
+    def add_(self, others: LayerStatistics, experts: slice) -> None:
+        """Add `others` to the sums of some experts, in place; the sums move to the device of `others`.
+
+        Args:
+            others: Sums of as many experts.
+            experts: Which they are.
+        """
         for item in fields(self):
-            getattr(total, item.name)[experts] += getattr(others, item.name)
-        return total
+            added = getattr(others, item.name)
+            sums = getattr(self, item.name).to(added.device)
+            sums[experts] += added
+            setattr(self, item.name, sums)
 
     def to(self, device: torch.device | str) -> LayerStatistics:
         """The same sums on another device."""
@@ -56,55 +58,35 @@ class ExpertStatistics:
     layers: dict[int, LayerStatistics]
     num_tokens: int
 
-    def save(self, path: str | Path, key: str = "") -> None:
-        """Write the sums as a safetensors file.
-
-        Args:
-            path: The file; it is on the disk when this returns.
-            key: Fingerprint of what they depend on. It lies in the same file, so that the two are never of two runs.
-        """
+    def to_tensors(self) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+        """The sums by name, and further values as text."""
         tensors = {
-            f"{layer}.{item.name}": getattr(statistics, item.name).contiguous().cpu()
+            f"{layer}.{item.name}": getattr(statistics, item.name)
             for layer, statistics in self.layers.items()
             for item in fields(statistics)
         }
-        metadata = {"num_tokens": str(self.num_tokens), "key": key}
-        metadata["sha256"] = _checksum(tensors, metadata)
-        write_durably(Path(path), serialize(tensors, metadata))
+        return tensors, {"num_tokens": str(self.num_tokens)}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> ExpertStatistics:
+        """What `to_tensors` gave.
+
+        Args:
+            tensors: The sums by name.
+            metadata: The further values.
+        """
+        indices = sorted({int(name.split(".")[0]) for name in tensors})
+        names = [item.name for item in fields(LayerStatistics)]
+        layers = {layer: LayerStatistics(*(tensors[f"{layer}.{name}"] for name in names)) for layer in indices}
+        return cls(layers, int(metadata["num_tokens"]))
+
+    def save(self, path: str | Path) -> None:
+        """Write the sums as a safetensors file."""
+        tensors, metadata = self.to_tensors()
+        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, path, metadata=metadata)
 
     @classmethod
     def load(cls, path: str | Path) -> ExpertStatistics:
         """Read what [`~ExpertStatistics.save`] wrote."""
-        return cls.load_with_key(path)[0]
-
-    @classmethod
-    def load_with_key(cls, path: str | Path) -> tuple[ExpertStatistics, str]:
-        """Read what [`~ExpertStatistics.save`] wrote, and the key that it was given.
-
-        Args:
-            path: The file.
-
-        Raises:
-            ValueError: The file is damaged, or an older release wrote it.
-        """
-        try:
-            with safe_open(path, "pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
-                metadata = file.metadata() or {}
-        except SafetensorError as error:
-            raise ValueError(f"{path} cannot be read: {error}") from error
-        if metadata.pop("sha256", None) != _checksum(tensors, metadata):
-            raise ValueError(f"{path} does not hold what was written into it.")
-        indices = sorted({int(name.split(".")[0]) for name in tensors})
-        names = [item.name for item in fields(LayerStatistics)]
-        layers = {layer: LayerStatistics(*(tensors[f"{layer}.{name}"] for name in names)) for layer in indices}
-        return cls(layers, int(metadata["num_tokens"])), metadata["key"]
-
-
-def _checksum(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> str:
-    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest()
+        with safe_open(path, "pt") as file:
+            return cls.from_tensors({name: file.get_tensor(name) for name in file.keys()}, file.metadata())

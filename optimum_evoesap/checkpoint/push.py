@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..version import __version__
 from .files import REPLACED
@@ -81,6 +81,34 @@ def push_folder(
         revision=revision,
         create_pr=create_pr,
     )
+
+
+def plan_push(
+    is_wanted: bool, repo_id: str | None, save_directory: str | Path | None, **options: Any
+) -> dict[str, Any] | None:
+    """What [`push_folder`] will be called with, checked before a long run; `None` where nothing is to be pushed.
+
+    Args:
+        is_wanted: Whether the user wants a push.
+        repo_id: The repository; by default it is named as the folder.
+        save_directory: The output folder, if any.
+        **options: As for [`push_folder`].
+
+    Raises:
+        ValueError: There is no name for the repository, or options come without a push; and as [`check_push`].
+    """
+    if not is_wanted:
+        given = [name for name, value in {"hub_model_id": repo_id, **options}.items() if value not in (None, False)]
+        if given:
+            raise ValueError(
+                f"{', '.join(given)} would have no effect; add push_to_hub=True to push the pruned model."
+            )
+        return None
+    if repo_id is None and save_directory is None:
+        raise ValueError("push_to_hub=True needs hub_model_id, or a save_directory whose name it takes.")
+    repo_id = repo_id or Path(str(save_directory)).absolute().name
+    check_push(repo_id, **options)
+    return {"repo_id": repo_id, **options}
 
 
 def check_push(

@@ -11,7 +11,6 @@ import torch
 
 from ..models.output_head import OutputHead
 from ..registry import make_register
-from ..run.code_digest import code_digest
 
 
 @dataclass
@@ -80,16 +79,3 @@ def hidden_form_of(fitness: Fitness) -> Callable[[HiddenFitness], HiddenFitness]
         return form
 
     return add
-
-
-def fitness_digests(name: str) -> list[str]:
-    """Digests of the code of a fitness and of its hidden form, if any, which is what the scorer then takes.
-
-    Args:
-        name: A name in `FITNESSES`.
-    """
-    fitness = FITNESSES[name]
-    digests = [code_digest(fitness)]
-    if fitness in HIDDEN_FORMS:
-        digests.append(code_digest(HIDDEN_FORMS[fitness]))
-    return digests

@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from transformers import PreTrainedModel
 
-from ..models.batching import in_batches_of, smaller_batch_size, windows_at_once
+from ..models.batching import Batch, Windows
 from ..models.output_head import final_hidden_states, find_output_head
 from .registry import FITNESSES, HIDDEN_FORMS, ScoredBlock, ScoredHidden
 from .teacher import TeacherBatch, keep_hidden
+from .window_scores import WindowScores
 
 
 # Bytes of logits and what a fitness makes of them that are held at once: up to 24 a logit, teacher and candidate.
@@ -26,7 +28,7 @@ class FitnessScorer:
     The teacher is kept as hidden states, see [`TeacherBatch`]; its logits are made again, a block at a time.
 
     Args:
-        model: The unpruned model. The same object is scored later, inside a [`~models.virtual_slice.VirtualSlice`].
+        model: The unpruned model. The same object is scored later, as a virtual slice.
         batches: Model inputs with `labels` (-100 where a token is not scored), on the model's device. Where they do
             not fit into the memory of a GPU, fewer windows at once are taken.
         fitness: A name in `FITNESSES`.
@@ -40,7 +42,7 @@ class FitnessScorer:
     def __init__(
         self,
         model: PreTrainedModel,
-        batches: list[dict[str, torch.Tensor]],
+        batches: list[Batch],
         fitness: str = "esap",
         seed: int = 42,
         batch_size: int | None = None,
@@ -49,68 +51,71 @@ class FitnessScorer:
         self._name = fitness
         self._seed = seed
         self._head = find_output_head(model, batches[0])
-        self._given = batches
-        self._batches = batches if batch_size is None else in_batches_of(batches, batch_size)
+        self._windows = Windows(batches, batch_size)
         self._teacher: list[TeacherBatch] = []
         self._teach_all()
-        self.num_positions = sum(batch.targets.numel() for batch in self._teacher)
+        self._counts = tuple(count for batch in self._teacher for count in batch.counts)
         if self.num_positions == 0:
             raise ValueError("No token of the search data is scored: its labels are -100 everywhere.")
 
-    @torch.no_grad()
-    def score(self) -> float:
-        """Mean fitness over all scored positions of the model as it stands now; higher is better.
-
-        The device is waited for once, at the end.
-
-        Raises:
-            torch.OutOfMemoryError: The candidate does not fit; see [`~FitnessScorer.use_smaller_batches`].
-        """
-        totals = []
-        for batch in self._teacher:
-            teacher = batch.hidden_on_device()
-            student = self._hidden(batch.inputs, batch.scored)
-            totals += [values.double().sum() for values in self._values(batch, teacher, student)]
-        score = torch.stack([total.to(totals[0].device) for total in totals]).sum().item() / self.num_positions
-        if not math.isfinite(score):
-            raise ValueError(
-                f"The fitness {self._name!r} of a candidate is {score}. Load the model in another dtype (bfloat16 or "
-                "float32 in place of float16), or choose another fitness."
-            )
-        return score
+    @property
+    def num_positions(self) -> int:
+        """Scored positions of all windows."""
+        return sum(self._counts)
 
     @property
     def batch_size(self) -> int:
         """Windows in one forward pass."""
-        return windows_at_once(self._batches)
+        return self._windows.at_once
 
-    def use_smaller_batches(self, error: torch.OutOfMemoryError) -> None:
-        """Take fewer windows at once from now on; the model must be the unpruned one again, since it teaches anew.
+    def score(self, sliced: Callable[[], AbstractContextManager[object]] = nullcontext) -> WindowScores:
+        """The fitness of a candidate on each window; the device is waited for once, at the end.
+
+        Where the candidate does not fit into memory with so many windows at once, fewer are taken from then on.
 
         Args:
-            error: Raised again where a batch is a single window already.
+            sliced: Makes a context in which the model is the candidate; by default it is scored as it stands now.
+
+        Raises:
+            ValueError: The fitness of a window is not finite.
         """
-        self._halve(error)
-        self._teach_all()
+
+        def attempt() -> WindowScores:
+            with sliced():
+                return self._score_now()
+
+        # Out of the slice the model is the teacher again, which is asked anew on the smaller batches.
+        return self._windows.fit(attempt, after_cut=self._teach_all)
 
     def forget(self) -> None:
         """Let go of the teacher, so that only one is in memory; nothing can be scored any more."""
         self._teacher = []
 
-    def _teach_all(self) -> None:
-        while len(self._teacher) < len(self._batches):
-            try:
-                # Draws depend on the position in all the data, not on how it is cut into batches.
-                generator = torch.Generator().manual_seed(self._seed)
-                for batch in self._batches:
-                    self._teacher.append(self._teach(batch, generator))
-            except torch.OutOfMemoryError as error:
-                self._halve(error)
+    @torch.no_grad()
+    def _score_now(self) -> WindowScores:
+        totals = []
+        for batch in self._teacher:
+            teacher = batch.hidden_on_device()
+            student = self._hidden(batch.inputs, batch.scored)
+            values = torch.cat([batch.log_sum_exp.new_zeros(0), *self._values(batch, teacher, student)])
+            totals.append(batch.sums_by_window(values))
+        scores = WindowScores(tuple(torch.cat([each.to(totals[0].device) for each in totals]).tolist()), self._counts)
+        if not math.isfinite(scores.mean):
+            raise ValueError(
+                f"The fitness {self._name!r} of a candidate is {scores.mean}. Load the model in another dtype "
+                "(bfloat16 or float32 in place of float16), or choose another fitness."
+            )
+        return scores
 
-    def _halve(self, error: torch.OutOfMemoryError) -> None:
-        self._teacher = []
-        # Cut from those given, so that a size alone tells the batches, also to a run that goes on.
-        self._batches = in_batches_of(self._given, smaller_batch_size(self._batches, error))
+    def _teach_all(self) -> None:
+        def attempt() -> None:
+            self._teacher = []
+            # Draws depend on the position in all the data, not on how it is cut into batches.
+            generator = torch.Generator().manual_seed(self._seed)
+            for batch in self._windows.batches:
+                self._teacher.append(self._teach(batch, generator))
+
+        self._windows.fit(attempt)
 
     def _values(self, batch: TeacherBatch, teacher: torch.Tensor, student: torch.Tensor) -> Iterator[torch.Tensor]:
         """The fitness of each position of a batch, some positions at a time."""
@@ -139,7 +144,7 @@ class FitnessScorer:
         return values
 
     @torch.no_grad()
-    def _teach(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> TeacherBatch:
+    def _teach(self, batch: Batch, generator: torch.Generator) -> TeacherBatch:
         inputs = {name: value for name, value in batch.items() if name != "labels"}
         labels = batch["labels"]
         # Position t is scored when token t + 1 is; the last position predicts nothing that is known.
@@ -153,10 +158,11 @@ class FitnessScorer:
             raise ValueError("The unpruned model gives NaN or infinite logits on the search data; check its weights.")
         # Where the model is spread over devices, targets and draws go to that of the output layer.
         targets = labels.flatten()[scored + 1].to(log_sum_exp.device)
+        counts = tuple(mask.sum(dim=1).tolist())
         draws = torch.rand(targets.numel(), generator=generator).to(log_sum_exp.device)
         kept_bytes = sum(each.hidden.nbytes for each in self._teacher if each.hidden.is_cuda)
         hidden = keep_hidden(hidden.to(log_sum_exp.device), kept_bytes)
-        return TeacherBatch(inputs, scored.to(batch["input_ids"].device), targets, draws, hidden, log_sum_exp)
+        return TeacherBatch(inputs, scored.to(batch["input_ids"].device), targets, draws, hidden, log_sum_exp, counts)
 
     def _hidden(self, inputs: dict[str, torch.Tensor], scored: torch.Tensor) -> torch.Tensor:
         hidden = final_hidden_states(self._model, inputs)

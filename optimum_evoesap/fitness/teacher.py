@@ -26,6 +26,7 @@ class TeacherBatch:
         draws: One number in [0, 1) for each position, shape (positions,).
         hidden: What enters the output layer, shape (positions, hidden size).
         log_sum_exp: Of the teacher's logits, shape (positions,), float32.
+        counts: Scored positions of each window.
     """
 
     inputs: dict[str, torch.Tensor]
@@ -34,6 +35,17 @@ class TeacherBatch:
     draws: torch.Tensor
     hidden: torch.Tensor
     log_sum_exp: torch.Tensor
+    counts: tuple[int, ...]
+
+    def sums_by_window(self, values: torch.Tensor) -> torch.Tensor:
+        """Sums of what each scored position has, shape (windows,) in float64; in an order that is always the same.
+
+        Args:
+            values: Shape (positions,).
+        """
+        table = values.new_zeros(self.inputs["input_ids"].shape, dtype=torch.float64)
+        table.view(-1)[self.scored.to(values.device)] = values.double()
+        return table.sum(dim=1)
 
     def hidden_on_device(self) -> torch.Tensor:
         """The hidden states where the candidate's are; the host does not wait for the copy."""

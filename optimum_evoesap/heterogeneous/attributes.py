@@ -4,9 +4,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from transformers import PretrainedConfig
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+
+# Numbers about experts that are none of routed experts: those of one token, shared ones, groups.
+_OTHER_NUMBERS = ("per_tok", "top_k", "topk", "selected", "shared", "group", "used")
+
+
+def is_expert_count(name: str) -> bool:
+    """Whether a config attribute of this name may say how many routed experts there are.
+
+    The one rule for it. That it does, discovery finds by building the model with another value.
+    """
+    return "expert" in name and not any(part in name for part in _OTHER_NUMBERS)
 
 
 def expert_counts(config: PretrainedConfig) -> Iterator[tuple[str, int]]:
@@ -17,7 +31,7 @@ def expert_counts(config: PretrainedConfig) -> Iterator[tuple[str, int]]:
     text_config = config.get_text_config(decoder=True)
     for holder in (text_config, *nested_configs(text_config).values()):
         for name, value in list(holder.__dict__.items()):
-            if "expert" in name and isinstance(value, int) and not isinstance(value, bool) and value > 1:
+            if is_expert_count(name) and isinstance(value, int) and not isinstance(value, bool) and value > 1:
                 yield name, value
 
 
@@ -32,6 +46,8 @@ def count_holder(text_config: PretrainedConfig, attribute: str) -> PretrainedCon
 
 def nested_configs(text_config: PretrainedConfig) -> dict[str, PretrainedConfig]:
     """The configs that stand in a text config as attributes."""
+    from transformers import PretrainedConfig  # `import optimum_evoesap` loads this file, but not transformers
+
     return {name: value for name, value in text_config.__dict__.items() if isinstance(value, PretrainedConfig)}
 
 
@@ -54,4 +70,4 @@ def global_value(config: PretrainedConfig, attribute: str, default: Any = None) 
 
 def has_expert_overrides(config: Any) -> bool:
     """Whether some layer of this config has an expert count of its own."""
-    return any("expert" in name for name in getattr(config, "per_layer_attributes", None) or ())
+    return any(map(is_expert_count, getattr(config, "per_layer_attributes", None) or ()))

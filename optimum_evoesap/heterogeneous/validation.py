@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from .attributes import has_expert_overrides
+from .attributes import has_expert_overrides, is_expert_count
 
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ def _for_layer_types(get_item: Callable[..., Any]) -> Callable[..., Any]:
         spec = config._heterogeneity_spec
         overrides = spec.per_layer_overrides
         spec.per_layer_overrides = {
-            layer: {name: value for name, value in values.items() if "expert" not in name}
+            layer: {name: value for name, value in values.items() if not is_expert_count(name)}
             for layer, values in overrides.items()
         }
         try:

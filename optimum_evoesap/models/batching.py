@@ -1,64 +1,124 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""How many windows go through the model at once: what keeps a GPU busy, and less where its memory is short."""
+"""How many windows go through the model at once: what keeps a GPU busy, and fewer where its memory is short."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
-
-from ..configuration import EvoESAPConfig
 
 
 logger = logging.getLogger(__name__)
 
 Batch = dict[str, torch.Tensor]
+Result = TypeVar("Result")
 
 # Tokens in one forward pass with which a GPU is busy; twice as many gain 3% more (benchmarks/NOTES.md).
 _TOKENS_ON_GPU = 16384
 _WINDOWS_ON_CPU = 4
 
 
-def batch_size_for(config: EvoESAPConfig, device: torch.device) -> int:
-    """Windows in one forward pass: what the config says, else what suits the device."""
-    if config.batch_size is not None:
-        return config.batch_size
-    return max(1, _TOKENS_ON_GPU // config.sequence_length) if device.type == "cuda" else _WINDOWS_ON_CPU
+def batch_size_for(batch_size: int | None, sequence_length: int, device: torch.device) -> int:
+    """Windows in one forward pass.
+
+    Args:
+        batch_size: What the user wants; `None` for what suits the device.
+        sequence_length: Tokens in a window.
+        device: Where the model reads its tokens.
+    """
+    if batch_size is not None:
+        return batch_size
+    return max(1, _TOKENS_ON_GPU // sequence_length) if device.type == "cuda" else _WINDOWS_ON_CPU
 
 
-def smaller_batch_size(batches: Sequence[Batch], error: torch.OutOfMemoryError) -> int:
-    """Half of the windows at once, after the device has run out of memory.
+class Windows:
+    """Windows of data in batches; fewer at once from then on, where the device runs out of memory.
+
+    This is the only place that handles it.
 
     Args:
         batches: Model inputs; a window with images and the like is a batch of its own already.
-        error: What the device said.
+        at_once: Windows at once to begin with, where it is known that there is no memory for more.
 
-    Raises:
-        torch.OutOfMemoryError: `error`, where each batch is a single window.
+    Attributes:
+        batches: The same windows in the same order, as they are cut now.
     """
-    largest = windows_at_once(batches)
-    if largest < 2:
-        raise error
-    half = (largest + 1) // 2
-    logger.warning(
-        "%d windows at once do not fit into the memory of the device; going on with %d (a new run with batch_size=%d "
-        "begins so).",
-        largest,
-        half,
-        half,
-    )
-    return half
+
+    def __init__(self, batches: Sequence[Batch], at_once: int | None = None):
+        self._given = list(batches)
+        self.batches = self._given if at_once is None else in_batches_of(self._given, at_once)
+
+    @property
+    def at_once(self) -> int:
+        """Windows of the largest batch."""
+        return max((_num_windows(batch) for batch in self.batches), default=0)
+
+    def fit(self, attempt: Callable[[], Result], after_cut: Callable[[], None] | None = None) -> Result:
+        """Do something with all batches; where they do not fit into memory, once more with smaller ones.
+
+        Args:
+            attempt: What is done; it begins anew each time, and reads `batches`.
+            after_cut: Called when the batches have become smaller, outside of the attempt that failed.
+
+        Raises:
+            torch.OutOfMemoryError: Single windows do not fit either.
+        """
+        while True:
+            try:
+                return attempt()
+            except torch.OutOfMemoryError as error:
+                # Its traceback would keep what the attempt held in memory.
+                failure = error.with_traceback(None)
+            # Cut from those given, so that a size alone tells the batches, also to a run that goes on.
+            self.batches = in_batches_of(self._given, self._half(failure))
+            if after_cut is not None:
+                after_cut()
+
+    def for_each(self, work: Callable[[Batch], None]) -> None:
+        """Do something with one batch after the other; those that are left become smaller where one does not fit.
+
+        Args:
+            work: What is done with a batch; nothing of it may remain where it runs out of memory.
+
+        Raises:
+            torch.OutOfMemoryError: A single window does not fit either.
+        """
+        done = 0
+        while done < len(self.batches):
+            try:
+                work(self.batches[done])
+            except torch.OutOfMemoryError as error:
+                failure = error.with_traceback(None)
+            else:
+                done += 1
+                continue
+            self.batches[done:] = in_batches_of(self.batches[done:], self._half(failure, done))
+
+    def _half(self, failure: torch.OutOfMemoryError, first: int = 0) -> int:
+        largest = max(_num_windows(batch) for batch in self.batches[first:])
+        if largest < 2:
+            raise failure
+        half = (largest + 1) // 2
+        logger.warning(
+            "%d windows at once do not fit into the memory of the device; going on with %d (a new run with "
+            "batch_size=%d begins so).",
+            largest,
+            half,
+            half,
+        )
+        return half
 
 
 def in_batches_of(batches: Sequence[Batch], size: int) -> list[Batch]:
-    """The same windows in the same order, at most `size` at once."""
+    """The same windows in the same order, at most `size` at once.
+
+    Args:
+        batches: Model inputs.
+        size: Windows at once.
+    """
     return [part for batch in batches for part in _split(batch, size)]
-
-
-def windows_at_once(batches: Sequence[Batch]) -> int:
-    """Windows of the largest batch."""
-    return max((_num_windows(batch) for batch in batches), default=0)
 
 
 def _num_windows(batch: Batch) -> int:

@@ -18,12 +18,13 @@ from transformers import (
 from ..adapters.structure import build_on_meta
 from .classes import ModelChoice, choose_model
 from .processors import source_kwargs
+from .sparse_model import SparseModel
 
 
 logger = logging.getLogger(__name__)
 
 
-def load_model(path: str, check: Callable[[PreTrainedModel], Any], **model_kwargs: Any) -> PreTrainedModel:
+def load_model(path: str, check: Callable[[SparseModel], Any], **model_kwargs: Any) -> SparseModel:
     """Load a language model, or a multimodal one with all its parts, from a folder or the Hub.
 
     Args:
@@ -36,9 +37,10 @@ def load_model(path: str, check: Callable[[PreTrainedModel], Any], **model_kwarg
     """
     config = _load_config(path, model_kwargs)
     choice = choose_model(config, path, bool(model_kwargs.get("trust_remote_code")))
-    check(_build_bare(choice, config))
+    bare = SparseModel(_build_bare(choice, config))
+    check(bare)
     _check_quantization(config, model_kwargs.get("quantization_config"), path)
-    return choice.loader.from_pretrained(path, **model_kwargs)
+    return bare.bind(choice.loader.from_pretrained(path, **model_kwargs))
 
 
 def load_bare_model(path: str, **model_kwargs: Any) -> PreTrainedModel:

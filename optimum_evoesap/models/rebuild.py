@@ -8,18 +8,21 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedModel
 
-from ..adapters import MoELayer, find_moe_layers
-from ..adapters.structure import Structure, build_on_meta
+from ..adapters import BlockSketch, MoELayer, Structure, bind_layers
+from ..adapters.structure import build_on_meta
 from .surgery import write_expert_counts
 
 
-def check_rebuild(model: PreTrainedModel, layers: Sequence[MoELayer], structure: Structure) -> None:
+def check_rebuild(
+    model: PreTrainedModel, layers: Sequence[MoELayer], structure: Structure, sketches: list[BlockSketch]
+) -> None:
     """Build the model's class without weights from a config whose layers have different expert counts.
 
     Args:
         model: The model to prune.
         layers: Its sparse layers.
         structure: The structure of its class.
+        sketches: Its blocks.
 
     Raises:
         ValueError: The class cannot be built so; says what it needs.
@@ -32,7 +35,7 @@ def check_rebuild(model: PreTrainedModel, layers: Sequence[MoELayer], structure:
     config = copy.deepcopy(model.config)
     write_expert_counts(config.get_text_config(decoder=True), structure.attribute, counts)
     try:
-        built = find_moe_layers(build_on_meta(type(model), config), structure)
+        built = bind_layers(build_on_meta(type(model), config), structure, sketches)
     except (RuntimeError, ValueError, AttributeError) as error:
         raise _cannot_be_rebuilt(model, str(error)) from error
     found = {layer.index: layer.experts_per_block for layer in built}

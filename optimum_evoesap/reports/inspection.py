@@ -13,7 +13,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from ..adapters import MoELayer, find_moe_layers
 from ..models.loading import load_bare_model
-from ..search.allocation import AllocationSpace
+from ..search.allocation import AllocationSpace, budget_of
 
 
 SPARSITIES = (0.25, 0.5, 0.75)
@@ -171,8 +171,7 @@ def _spaces(layers: Sequence[MoELayer]) -> list[AllocationSpace]:
     limits = AllocationSpace.from_limits(num_experts, least, 0, unit).max_removed
     spaces = []
     for sparsity in SPARSITIES:
-        budget = sum(unit * round(sparsity * total / unit) for total in num_experts)
-        if 0 < budget < sum(limits):
+        if 0 < budget_of(sparsity, num_experts, unit) < sum(limits):
             spaces.append(AllocationSpace.from_sparsity(sparsity, num_experts, least, unit))
     return [*spaces, AllocationSpace.from_limits(num_experts, least, sum(limits), unit)]
 

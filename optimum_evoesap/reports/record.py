@@ -3,58 +3,75 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any
 
 from transformers import ProcessorMixin
 
+from ..configuration import EvoESAPConfig
 from ..data import TokenizedData
 from ..models.classes import loader_name
 from ..models.size import model_size
+from ..models.sparse_model import SparseModel
 from ..run.versions import package_versions
+from ..search.allocation import AllocationSpace
+from ..search.find import SearchOutcome
 from .result import PruningResult
 
 
-if TYPE_CHECKING:
-    from ..pruner import MoEPruner
+def record_run(
+    sparse_model: SparseModel,
+    space: AllocationSpace,
+    config: EvoESAPConfig,
+    tokenizer: Any,
+    found: SearchOutcome,
+    data: Mapping[str, TokenizedData],
+) -> PruningResult:
+    """The record of a run whose allocation is decided and whose model is still whole.
 
-
-def record_run(pruner: MoEPruner, data: dict[str, TokenizedData]) -> PruningResult:
-    """The record of a run whose allocation is decided and whose model is still whole."""
-    parameters, size = model_size(pruner.model)
-    num_experts = [layer.num_experts for layer in pruner.layers]
-    allocation, scores = pruner.allocation or [], pruner.scores
-    not_compared_because = _why_not_compared(pruner, data)
+    Args:
+        sparse_model: The model.
+        space: The allocations that were allowed.
+        config: The choices.
+        tokenizer: The model's tokenizer or processor, if any.
+        found: What was found.
+        data: The data that were used, by kind.
+    """
+    model, scores = sparse_model.model, found.means
+    parameters, size = model_size(model)
+    allocation = found.best.removed(space.num_experts)
+    not_compared_because = _why_not_compared(scores, config, data)
     is_compared = bool(scores) and not not_compared_because
     return PruningResult(
-        base_model=pruner.model.config.name_or_path or None,
-        model_type=pruner.model.config.model_type,
-        criterion=pruner.config.criterion,
-        fitness=pruner.config.fitness if pruner.scores else None,
-        sparsity=sum(allocation) / sum(num_experts),
+        base_model=model.config.name_or_path or None,
+        model_type=model.config.model_type,
+        criterion=config.criterion,
+        fitness=config.fitness if scores else None,
+        sparsity=sum(allocation) / sum(space.num_experts),
         budget=sum(allocation),
-        sparse_layers=pruner.sparse_layers,
-        num_experts=num_experts,
+        sparse_layers=sparse_model.indices,
+        num_experts=list(space.num_experts),
         allocation=allocation,
-        kept_experts=pruner.kept_experts,
+        kept_experts={layer: list(kept) for layer, kept in found.best.items()},
         scores=scores,
         beats_uniform=scores["holdout_best"] > scores["holdout_uniform"] if is_compared else None,
         not_compared_because=not_compared_because,
-        history=pruner.history,
+        history=found.history,
         parameters={"before": parameters},
         size_in_bytes={"before": size},
         data={kind: each.summary() for kind, each in data.items()},
-        seed=pruner.config.seed,
+        seed=config.seed,
         versions=package_versions(),
-        model_loader=loader_name(pruner.model),
-        tokenizer_loader="AutoProcessor" if isinstance(pruner.tokenizer, ProcessorMixin) else "AutoTokenizer",
+        model_loader=loader_name(model),
+        tokenizer_loader="AutoProcessor" if isinstance(tokenizer, ProcessorMixin) else "AutoTokenizer",
     )
 
 
-def _why_not_compared(pruner: MoEPruner, data: dict[str, TokenizedData]) -> str:
-    if not pruner.scores:
+def _why_not_compared(scores: dict[str, float], config: EvoESAPConfig, data: Mapping[str, TokenizedData]) -> str:
+    if not scores:
         return ""
-    if pruner.config.allocation == "uniform":
+    if config.allocation == "uniform":
         return "it is the uniform allocation"
-    if not pruner.config.holdout_fraction:
+    if not config.holdout_fraction:
         return "holdout_fraction=0"
-    return "" if "holdout_best" in pruner.scores else f"{len(data['search'])} windows are too few to hold some out"
+    return "" if "holdout_best" in scores else f"{len(data['search'])} windows are too few to hold some out"

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..fitness.registry import FITNESSES, HIDDEN_FORMS
 from .fingerprint import tensors_digest, weights_digest
 
 
@@ -31,6 +32,19 @@ def code_digest(function: Callable[..., Any]) -> str:
         function: A function, or any other object that can be called: what its `__call__` does and what it holds.
     """
     return hashlib.sha256(repr(_Description().of(function)).encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def fitness_digests(name: str) -> list[str]:
+    """Digests of the code of a fitness and of its hidden form, if any, which is what the scorer then takes.
+
+    Args:
+        name: A name in `FITNESSES`.
+    """
+    fitness = FITNESSES[name]
+    digests = [code_digest(fitness)]
+    if fitness in HIDDEN_FORMS:
+        digests.append(code_digest(HIDDEN_FORMS[fitness]))
+    return digests
 
 
 class _Description:

@@ -111,7 +111,7 @@ class ModelInputs:
         parameters = inspect.signature(self._model.forward).parameters.values()
         passes_on = any(each.kind is each.VAR_KEYWORD for each in parameters)
         device, dtype = self._model.get_input_embeddings().weight.device, self._model.dtype
-        for batch in data.batches(batch_size_for(self._config, device), device):
+        for batch in data.batches(self._batch_size(device), device):
             yield {
                 name: tensor.to(dtype) if tensor.is_floating_point() else tensor
                 for name, tensor in batch.items()
@@ -150,6 +150,9 @@ class ModelInputs:
         forwards = (self._model.forward, self._model.base_model.forward)
         return {name for forward in forwards for name in inspect.signature(forward).parameters}
 
+    def _batch_size(self, device: torch.device) -> int:
+        return batch_size_for(self._config.batch_size, self._config.sequence_length, device)
+
     def _placeholder_tokens(self) -> set[int]:
         tokens = (getattr(self._model.config, attribute, None) for attribute in _PLACEHOLDER_ATTRIBUTES)
         return {token for token in tokens if isinstance(token, int)}
@@ -166,7 +169,7 @@ class ModelInputs:
         left_out = _NEEDED.keys() - self._named_inputs()
         device = self._model.get_input_embeddings().weight.device
         # Whether there is padding is seen in the batches alone.
-        for batch in data.batches(batch_size_for(self._config, device)) if left_out else ():
+        for batch in data.batches(self._batch_size(device)) if left_out else ():
             for key in left_out & batch.keys():
                 if _says_something(key, batch[key]):
                     consequence, remedy = _NEEDED[key]

@@ -1,13 +1,11 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""What a killed run leaves behind so that the next one goes on: statistics and scores, as safetensors and JSON."""
+"""[`RunState`]: what a killed run leaves behind so that the next one goes on, as safetensors and JSON."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -15,23 +13,15 @@ from typing import Any, TypeVar
 from transformers import PreTrainedModel
 
 from ..calibration.statistics import ExpertStatistics
-from ..search.allocation import Allocation
-from .durable import PARTIAL_SUFFIX, write_durably
+from .durable import PARTIAL_SUFFIX
 from .fingerprint import fingerprint, weights_digest
 from .folder_lock import FolderLock
+from .pieces import DAMAGE, read_json, read_tensors, write_json, write_tensors
 
 
 logger = logging.getLogger(__name__)
 
 Content = TypeVar("Content")
-
-
-@dataclass
-class SavedScores:
-    """The scores of a run so far, and how many windows at once it had the memory for."""
-
-    scores: dict[Allocation, float]
-    batch_size: int
 
 
 class RunState:
@@ -54,15 +44,19 @@ class RunState:
 
     def __init__(self, output: str | Path, resume: bool = True):
         self._lock = FolderLock(output)
-        self._statistics = self._lock.folder / "statistics.safetensors"
-        self._scores = self._lock.folder / "search.json"
+        self._folder = self._lock.folder
+        self._statistics = self._folder / "statistics.safetensors"
         self._resume = resume
         self._weights: str | None = None
+        self._numbers: dict[str, set[int]] = {}
+        self._foreign: set[str] = set()
 
     def __enter__(self) -> RunState:
         self._lock.__enter__()
-        for partial in self._lock.folder.glob(f"*{PARTIAL_SUFFIX}"):
-            partial.unlink()  # of a killed run
+        # Of a killed run: what it had half written, and all else where it is not to be gone on with.
+        for pattern in (f"*{PARTIAL_SUFFIX}", *(() if self._resume else ("*.json", "*.safetensors"))):
+            for path in self._folder.glob(pattern):
+                path.unlink()
         return self
 
     def __exit__(
@@ -82,53 +76,71 @@ class RunState:
 
     def load_statistics(self, key: str) -> ExpertStatistics | None:
         """Statistics that were saved under `key`, if any."""
-        return self._load(self._statistics, key, ExpertStatistics.load_with_key)
+
+        def read(path: Path) -> tuple[str, ExpertStatistics]:
+            saved_key, (tensors, metadata) = read_tensors(path)
+            return saved_key, ExpertStatistics.from_tensors(tensors, metadata)
+
+        return self._load(self._statistics, key, read)
 
     def save_statistics(self, key: str, statistics: ExpertStatistics) -> None:
-        """Keep statistics."""
-        statistics.save(self._statistics, key)
-
-    def load_scores(self, key: str) -> SavedScores | None:
-        """Scores that were saved under `key`, if any."""
-        return self._load(self._scores, key, _read_scores)
-
-    def save_scores(self, key: str, scores: dict[Allocation, float], batch_size: int) -> None:
-        """Keep the scores so far; JSON keeps every bit of a float.
+        """Keep statistics.
 
         Args:
-            key: Fingerprint of everything they depend on.
-            scores: By allocation.
-            batch_size: Windows at once, by now perhaps fewer than at first.
+            key: Fingerprint of what they depend on.
+            statistics: The statistics.
         """
-        pairs = [[list(allocation), score] for allocation, score in scores.items()]
-        content = {"scores": pairs, "batch_size": batch_size}
-        piece = {"key": key, "sha256": _checksum(key, content), "content": content}
-        write_durably(self._scores, json.dumps(piece).encode())
+        write_tensors(self._statistics, key, *statistics.to_tensors())
 
-    def _load(self, path: Path, key: str, read: Callable[[Path], tuple[Content, str]]) -> Content | None:
+    def load_series(self, name: str, key: str, read: Callable[[Any], Content]) -> list[Content]:
+        """The pieces of a growing kind of work that were saved under `key`.
+
+        Args:
+            name: Of the kind of work.
+            key: Fingerprint of what it depends on.
+            read: Makes the content of a piece from its JSON values.
+        """
+
+        def read_piece(path: Path) -> tuple[str, Content]:
+            saved_key, content = read_json(path)
+            return saved_key, read(content)
+
+        found = {}
+        for path in sorted(self._folder.glob(f"{name}-*.json")):
+            content = self._load(path, key, read_piece)
+            if content is not None:
+                found[int(path.stem.rpartition("-")[2])] = content
+        self._numbers[name] = set(found)
+        return list(found.values())
+
+    def append(self, name: str, key: str, content: Any) -> None:
+        """Keep one more piece of a growing kind of work.
+
+        Args:
+            name: Of the kind of work.
+            key: Fingerprint of what it depends on.
+            content: JSON values.
+        """
+        taken = self._numbers.setdefault(name, set())
+        # The place of a piece that was damaged or of another run is free.
+        number = next(each for each in count() if each not in taken)
+        write_json(self._folder / f"{name}-{number:06d}.json", key, content)
+        taken.add(number)
+
+    def _load(self, path: Path, key: str, read: Callable[[Path], tuple[str, Content]]) -> Content | None:
         if not self._resume or not path.is_file():
             return None
         try:
-            content, saved_key = read(path)
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            saved_key, content = read(path)
+        except DAMAGE as error:
             logger.warning("%s is damaged or of another release; starting that work anew (%s).", path, error)
             return None
         if saved_key != key:
-            logger.warning("%s is of a run with another model, configuration, code or data; starting anew.", path)
+            # Once for all the pieces of a kind.
+            kind = path.name.partition("-")[0]
+            if kind not in self._foreign:
+                logger.warning("%s is of a run with another model, configuration, code or data; starting anew.", path)
+            self._foreign.add(kind)
             return None
         logger.info("Going on with %s of an earlier run.", path)
         return content
-
-
-def _read_scores(path: Path) -> tuple[SavedScores, str]:
-    """Scores and their key; one of the errors of wrong values where the file is not as it was written."""
-    piece = json.loads(path.read_bytes())
-    content, key = piece["content"], piece["key"]
-    if piece["sha256"] != _checksum(key, content):
-        raise ValueError("it does not hold what was written into it")
-    scores = {tuple(allocation): float(score) for allocation, score in content["scores"]}
-    return SavedScores(scores, int(content["batch_size"])), key
-
-
-def _checksum(key: str, content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps([key, content], sort_keys=True).encode()).hexdigest()

@@ -11,6 +11,17 @@ from random import Random
 Allocation = tuple[int, ...]
 
 
+def budget_of(sparsity: float, num_experts: Sequence[int], unit: int = 1) -> int:
+    """Experts to remove in all: the share of each layer, rounded.
+
+    Args:
+        sparsity: Share of the experts to remove.
+        num_experts: Experts of each sparse layer.
+        unit: Experts that go together.
+    """
+    return sum(unit * round(sparsity * total / unit) for total in num_experts)
+
+
 @dataclass(frozen=True)
 class AllocationSpace:
     """All allocations of a budget: whole multiples of `unit`, within each layer's limit, of exact sum.
@@ -31,17 +42,29 @@ class AllocationSpace:
 
     @classmethod
     def from_sparsity(
-        cls, sparsity: float, num_experts: Sequence[int], min_kept: Sequence[int], unit: int = 1
+        cls,
+        sparsity: float,
+        num_experts: Sequence[int],
+        min_kept: Sequence[int],
+        unit: int = 1,
+        layers: Sequence[int] | None = None,
     ) -> AllocationSpace:
         """The space whose budget is the uniform allocation's: each layer's share of `sparsity`, rounded.
 
         Rounding in each layer, not over all, makes the uniform allocation of equal layers exactly uniform.
 
+        Args:
+            sparsity: Share of the experts to remove.
+            num_experts: Experts of each sparse layer.
+            min_kept: Fewest experts that each must keep.
+            unit: Experts that go together.
+            layers: Decoder-layer indices; by default the sparse layers are numbered.
+
         Raises:
             ValueError: `sparsity` removes nothing or leaves a layer under its minimum; says what is possible.
         """
-        budget = sum(unit * round(sparsity * total / unit) for total in num_experts)
-        space = cls.from_limits(num_experts, min_kept, budget, unit)
+        budget = budget_of(sparsity, num_experts, unit)
+        space = cls.from_limits(num_experts, min_kept, budget, unit, layers)
         largest = sum(space.max_removed) / sum(num_experts)
         if budget > sum(space.max_removed):
             raise ValueError(
@@ -58,11 +81,24 @@ class AllocationSpace:
 
     @classmethod
     def from_limits(
-        cls, num_experts: Sequence[int], min_kept: Sequence[int], budget: int, unit: int = 1
+        cls,
+        num_experts: Sequence[int],
+        min_kept: Sequence[int],
+        budget: int,
+        unit: int = 1,
+        layers: Sequence[int] | None = None,
     ) -> AllocationSpace:
-        """The space of a budget that is known already."""
+        """The space of a budget that is known already; see `from_sparsity`.
+
+        Args:
+            num_experts: Experts of each sparse layer.
+            min_kept: Fewest experts that each must keep.
+            budget: Experts to remove in all.
+            unit: Experts that go together.
+            layers: Decoder-layer indices.
+        """
         max_removed = tuple((total - kept) // unit * unit for total, kept in zip(num_experts, min_kept))
-        return cls(tuple(num_experts), max_removed, budget, unit)
+        return cls(tuple(num_experts), max_removed, budget, unit, tuple(layers or range(len(num_experts))))
 
     def check(self, allocation: Sequence[int]) -> Allocation:
         """Return `allocation` as a tuple if it lies in the space.

@@ -1,11 +1,67 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""The experts that stay, from a pruning order and how many go."""
+"""[`Candidate`]: what one proposal keeps of a model."""
 
 from __future__ import annotations
 
-from ..calibration.criteria import PruningOrder
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 
-def kept_experts(order: PruningOrder, removed: dict[int, int]) -> dict[int, list[int]]:
-    """The experts that stay in each decoder layer, ascending, when `removed` of them go in pruning order."""
-    return {layer: sorted(order[layer][count:]) for layer, count in removed.items()}
+if TYPE_CHECKING:
+    from ..calibration.criteria import PruningOrder
+
+
+@dataclass(frozen=True)
+class Candidate(Mapping[int, tuple[int, ...]]):
+    """The kept experts of each sparse layer, by decoder-layer index; a mapping that can be hashed and written as JSON.
+
+    Attributes:
+        layers: Pairs of a decoder layer and its kept experts, ascending.
+    """
+
+    layers: tuple[tuple[int, tuple[int, ...]], ...]
+
+    @classmethod
+    def from_order(cls, order: PruningOrder, removed: Mapping[int, int]) -> Candidate:
+        """The candidate that loses experts in pruning order.
+
+        Args:
+            order: Experts of each layer, from the first to go to the last.
+            removed: How many go from each layer.
+        """
+        return cls(tuple((layer, tuple(sorted(order[layer][count:]))) for layer, count in removed.items()))
+
+    def __getitem__(self, layer: int) -> tuple[int, ...]:
+        return dict(self.layers)[layer]
+
+    def __iter__(self) -> Iterator[int]:
+        return (layer for layer, _ in self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def removed(self, num_experts: Sequence[int]) -> list[int]:
+        """How many experts go from each layer.
+
+        Args:
+            num_experts: Experts of each layer before.
+        """
+        return [total - len(kept) for total, (_, kept) in zip(num_experts, self.layers)]
+
+    def to_json(self) -> dict[str, str]:
+        """For each layer a hexadecimal number whose bits are the kept experts: short, with hundreds of experts too."""
+        return {str(layer): hex(sum(1 << expert for expert in kept)) for layer, kept in self.layers}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Candidate:
+        """What `to_json` gave.
+
+        Raises:
+            ValueError: It is something else.
+        """
+        return cls(tuple((int(layer), _experts(int(bits, 16))) for layer, bits in content.items()))
+
+
+def _experts(bits: int) -> tuple[int, ...]:
+    return tuple(expert for expert in range(bits.bit_length()) if bits >> expert & 1)

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from ..adapters import MoELayer
 from ..configuration import EvoESAPConfig
-from .allocation import AllocationSpace
+from .allocation import Allocation, AllocationSpace
 
 
 logger = logging.getLogger(__name__)
@@ -17,6 +16,10 @@ logger = logging.getLogger(__name__)
 
 def allocation_space(config: EvoESAPConfig, layers: Sequence[MoELayer]) -> AllocationSpace:
     """The allocations that a configuration and the sparse layers of a model allow.
+
+    Args:
+        config: Sparsity or removed counts, and the fewest experts to keep.
+        layers: The sparse layers.
 
     Raises:
         ValueError: The sparsity cannot be reached, or the explicit counts are wrong; says what is possible.
@@ -33,22 +36,33 @@ def allocation_space(config: EvoESAPConfig, layers: Sequence[MoELayer]) -> Alloc
                 f"{layer.index}; give a smaller number."
             )
     unit = max(layer.num_groups for layer in layers)
-    indices = tuple(layer.index for layer in layers)
+    indices = [layer.index for layer in layers]
     if isinstance(config.allocation, str):
-        space = AllocationSpace.from_sparsity(config.sparsity or 0.0, num_experts, min_kept, unit)
-        return replace(space, layers=indices)
-    counts = explicit_counts(config.allocation, layers)
-    space = replace(AllocationSpace.from_limits(num_experts, min_kept, sum(counts), unit), layers=indices)
+        return AllocationSpace.from_sparsity(config.sparsity or 0.0, num_experts, min_kept, unit, indices)
+    counts = explicit_counts(config.allocation, indices)
+    space = AllocationSpace.from_limits(num_experts, min_kept, sum(counts), unit, indices)
     space.check(counts)
     return space
 
 
-def explicit_counts(allocation: Sequence[int] | Mapping[int, int], layers: Sequence[MoELayer]) -> list[int]:
+def fixed_allocation(config: EvoESAPConfig, space: AllocationSpace) -> Allocation | None:
+    """The allocation that a configuration gives; `None` where it is searched.
+
+    Args:
+        config: The configuration.
+        space: The allocations that it allows.
+    """
+    if not isinstance(config.allocation, str):
+        return space.check(explicit_counts(config.allocation, space.layers))
+    return space.uniform() if config.allocation == "uniform" else None
+
+
+def explicit_counts(allocation: Sequence[int] | Mapping[int, int], indices: Sequence[int]) -> list[int]:
     """Removed counts that a user gives, as a list with one for each sparse layer.
 
     Args:
         allocation: Such a list, or a dict from decoder layer to count; layers that it does not name stay whole.
-        layers: The sparse layers of the model.
+        indices: Decoder-layer indices of the sparse layers.
 
     Raises:
         ValueError: A dict names a layer that is not sparse, or nothing is removed.
@@ -58,8 +72,7 @@ def explicit_counts(allocation: Sequence[int] | Mapping[int, int], layers: Seque
         raise ValueError(f"The allocation {allocation} removes nothing; remove at least one expert from one layer.")
     if not isinstance(allocation, Mapping):
         return counts
-    indices = [layer.index for layer in layers]
     unknown = sorted(set(allocation) - set(indices))
     if unknown:
-        raise ValueError(f"The allocation names the layers {unknown}; the sparse layers are {indices}.")
+        raise ValueError(f"The allocation names the layers {unknown}; the sparse layers are {list(indices)}.")
     return [allocation.get(index, 0) for index in indices]

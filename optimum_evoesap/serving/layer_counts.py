@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from ..heterogeneous.attributes import is_expert_count
+
 
 class _UnderConstruction(threading.local):
     layer: int | None = None
@@ -68,18 +70,13 @@ def read_counts(text_config: Any) -> ExpertCounts | None:
     return ExpertCounts(text_config.__dict__.get(name) or max(own.values()), own)
 
 
-def is_count(name: str) -> bool:
-    """Whether an attribute of a config is a number of routed experts, not that of a token or of shared ones."""
-    return "expert" in name and not any(part in name for part in ("per_tok", "shared", "group", "used"))
-
-
 def _expert_overrides(config: Any) -> dict[str, dict[int, int]]:
     """Expert counts by attribute and layer; an attribute under its own name, not under an alias."""
     spec = config.__dict__.get("_heterogeneity_spec")
     found: dict[str, dict[int, int]] = {}
     for layer, overrides in spec.per_layer_overrides.items() if spec is not None else ():
         for name, value in overrides.items():
-            if is_count(name):
+            if is_expert_count(name):
                 found.setdefault(config.attribute_map.get(name, name), {})[layer] = value
     return found
 
@@ -94,7 +91,7 @@ def answering_reads(read: Callable[[Any, str], Any], check: Callable[[], None]) 
 
     @functools.wraps(read)
     def __getattribute__(self, key):
-        if not is_count(key) or "_heterogeneity_spec" not in object.__getattribute__(self, "__dict__"):
+        if not is_expert_count(key) or "_heterogeneity_spec" not in object.__getattribute__(self, "__dict__"):
             return read(self, key)
         overrides = _expert_overrides(self).get(key)
         if overrides is None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
+from ..heterogeneous.attributes import is_expert_count
 from .hooks import Hooks
 from .layer_counts import answering_reads, building_layer, read_counts
 from .vllm_checks import check_layers, check_options, counts_of, version_message
@@ -55,7 +56,7 @@ def _summarising_once(get_configs: Callable[..., Any]) -> Callable[..., Any]:
     def get_per_layer_hf_configs(self):
         configs = (self.hf_config, self.hf_text_config)
         attributes = {name for each in configs for name in getattr(each, "per_layer_attributes", None) or ()}
-        if attributes and read_counts(self.hf_text_config) and all("expert" in name for name in attributes):
+        if attributes and read_counts(self.hf_text_config) and all(map(is_expert_count, attributes)):
             return None
         return get_configs(self)
 

@@ -23,7 +23,16 @@ from optimum_evoesap.models.surgery import remove_experts, write_expert_counts
 from optimum_evoesap.models.virtual_slice import VirtualSlice
 from optimum_evoesap.reports.inspection import inspect_model
 from optimum_evoesap.search.planning import allocation_space
-from tests.model_matrix import MODEL_TYPES, ROWS, layers_of, make_config, make_model, random_tokens, structure_of
+from tests.model_matrix import (
+    MODEL_TYPES,
+    ROWS,
+    layers_of,
+    make_config,
+    make_model,
+    random_tokens,
+    sparse_model_of,
+    structure_of,
+)
 from tests.remote_code import modeling_listed_moe
 from tests.remote_code.configuration_listed_moe import ListedMoeConfig
 
@@ -83,16 +92,16 @@ def test_a_tensor_with_two_expert_axes_is_refused(monkeypatch):
 class FewSharedBlock(modeling_listed_moe.MaskedBlock):
     def __init__(self, config):
         super().__init__(config)
-        if config.num_shared_experts > 2:
+        if config.num_spare_experts > 2:
             raise KeyError("no place for so many")
 
 
 def test_an_attribute_that_cannot_be_tried_is_told(monkeypatch, caplog):
     """It may be the one that really counts the experts."""
     monkeypatch.setattr(modeling_listed_moe, "MaskedBlock", FewSharedBlock)
-    model = modeling_listed_moe.ListedMoeForCausalLM(ListedMoeConfig(num_shared_experts=2))
+    model = modeling_listed_moe.ListedMoeForCausalLM(ListedMoeConfig(num_spare_experts=2))
     assert [layer.attribute for layer in find_moe_layers(model)] == ["n_routed_experts"] * 2
-    for part in ("ListedMoeForCausalLM", "num_shared_experts (KeyError: 'no place", "n_routed_experts is taken for"):
+    for part in ("ListedMoeForCausalLM", "num_spare_experts (KeyError: 'no place", "n_routed_experts is taken for"):
         assert part in caplog.text
 
 
@@ -162,16 +171,16 @@ def test_a_route_without_weight_is_not_counted():
 
 def test_a_top_k_that_was_read_wrongly_is_noticed():
     model = make_model("olmoe")
-    layers = layers_of(model)
-    layers[1].blocks[0].top_k = 3
+    sparse_model = sparse_model_of(model)
+    sparse_model.layers[1].blocks[0].top_k = 3
     with pytest.raises(ValueError, match="works on 2 experts a token, not on 3"):
-        observe_experts(model, layers, [{"input_ids": TOKENS}], progress=False)
+        observe_experts(sparse_model, [{"input_ids": TOKENS}], progress=False)
 
 
 def test_experts_that_no_token_reaches_are_named(caplog):
     model = make_model("ernie4_5_vl_moe")
     with caplog.at_level(logging.WARNING):
-        observe_experts(model, layers_of(model), [{"input_ids": TOKENS}], progress=False)
+        observe_experts(sparse_model_of(model), [{"input_ids": TOKENS}], progress=False)
     assert "mlp.vision_moe.experts of layer 1" in caplog.text and "mlp.text_moe" not in caplog.text
 
 

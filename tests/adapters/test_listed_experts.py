@@ -10,6 +10,7 @@ from torch import nn
 from optimum_evoesap import EvoESAPConfig, MoEPruner
 from optimum_evoesap.adapters import find_moe_layers, model_structure
 from optimum_evoesap.calibration.observer import observe_experts
+from optimum_evoesap.models.sparse_model import SparseModel
 from optimum_evoesap.models.virtual_slice import VirtualSlice
 from tests.model_matrix import make_model, random_tokens
 from tests.remote_code import modeling_listed_moe
@@ -20,7 +21,7 @@ TOKENS = random_tokens(2, 24)
 
 
 def statistics_of(model):
-    return observe_experts(model, find_moe_layers(model), [{"input_ids": TOKENS}], progress=False)
+    return observe_experts(SparseModel(model), [{"input_ids": TOKENS}], progress=False)
 
 
 def remake(monkeypatch, block, dtype=torch.float32):

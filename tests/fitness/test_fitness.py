@@ -129,7 +129,7 @@ def test_scorer_is_esap_of_whole_logits_with_the_mask_shifted(model_type, monkey
     labels[1, 9:] = -100
     scorer = FitnessScorer(model, batches_of(tokens, labels))
     with torch.no_grad(), VirtualSlice(layers, random_kept(layers, 3)):
-        value = scorer.score()
+        value = scorer.score().mean
         student = model(input_ids=tokens).logits
     with torch.no_grad():
         teacher = model(tokens).logits
@@ -154,7 +154,7 @@ def test_padding_is_not_scored():
     for batches in (batches_of(tokens), batches_of(padded, labels, attention_mask=mask)):
         scorer = FitnessScorer(model, batches)
         with VirtualSlice(layers, kept):
-            values.append(scorer.score())
+            values.append(scorer.score().mean)
     assert values[0] == pytest.approx(values[1], abs=1e-5)
 
 
@@ -199,7 +199,9 @@ def test_own_fitness():
         return (block.teacher_logits.argmax(-1) == block.student_logits.argmax(-1)).float()
 
     try:
-        assert FitnessScorer(make_model("olmoe"), batches_of(random_tokens(1, 9)), "test_agreement").score() == 1.0
+        assert (
+            FitnessScorer(make_model("olmoe"), batches_of(random_tokens(1, 9)), "test_agreement").score().mean == 1.0
+        )
         FITNESSES["test_agreement"] = lambda block: agreement(block).mean()
         with pytest.raises(ValueError, match="one value a position"):
             FitnessScorer(make_model("olmoe"), batches_of(random_tokens(1, 9)), "test_agreement").score()

@@ -42,7 +42,7 @@ import torch
 from huggingface_hub import ModelCard
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM
-from tests.model_matrix import aligned
+from tests.memory import aligned
 
 repo_id, ids, output = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]
 # Laid out in memory, and summed by as many threads, as in the test: some processors round otherwise.

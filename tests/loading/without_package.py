@@ -16,6 +16,8 @@ import transformers
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, pipeline
 from transformers.integrations.heterogeneity import AmbiguousGlobalPerLayerAttributeError
 
+from tests.memory import aligned
+
 
 @torch.no_grad()
 def logits(model: Any, expected: dict[str, Any]) -> torch.Tensor:
@@ -24,7 +26,7 @@ def logits(model: Any, expected: dict[str, Any]) -> torch.Tensor:
 
 
 def load(folder: str | Path, expected: dict[str, Any], trust: bool = True) -> Any:
-    return getattr(transformers, expected["loader"]).from_pretrained(folder, trust_remote_code=trust)
+    return aligned(getattr(transformers, expected["loader"]).from_pretrained(folder, trust_remote_code=trust))
 
 
 def load_all(trust: str, *folders: str) -> None:

@@ -15,6 +15,7 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
 from optimum_evoesap.adapters import MoELayer, Structure, find_moe_layers, model_structure
+from optimum_evoesap.models.sparse_model import SparseModel
 
 from . import multimodal, remote_code, text  # noqa: F401  (they add the rows)
 from .rows import ROWS, VOCABULARY
@@ -44,6 +45,11 @@ def layers_of(model: PreTrainedModel) -> list[MoELayer]:
     return find_moe_layers(model, structure_of(model))
 
 
+def sparse_model_of(model: PreTrainedModel) -> SparseModel:
+    """A model of the matrix with its sparse layers."""
+    return SparseModel(model, structure_of(model))
+
+
 def make_model(model_type: str, dtype: torch.dtype = torch.float32, seed: int = 0) -> PreTrainedModel:
     """A random model of one row, with random routers and biases.
 
@@ -64,17 +70,6 @@ def make_model(model_type: str, dtype: torch.dtype = torch.float32, seed: int = 
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
         return row.load_class().from_pretrained(folder, dtype=dtype).eval().to(DEVICE)
-
-
-def aligned(model: PreTrainedModel) -> PreTrainedModel:
-    """A loaded model with each tensor in memory of its own.
-
-    safetensors maps tensors at odd addresses, where some processors take other kernels, whose sums may differ in the
-    last bit from those of the same numbers elsewhere.
-    """
-    for tensor in (*model.parameters(), *model.buffers()):
-        tensor.data = tensor.data.clone()
-    return model
 
 
 def uniformly_kept(layer: MoELayer, number: int) -> list[int]:

@@ -5,101 +5,93 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
-
-from tqdm.auto import tqdm
+from typing import TYPE_CHECKING
 
 from ...options import EvoESAPOptions
 from ..allocation import Allocation, AllocationSpace
+from ..candidate import Candidate
+from .strategy import Strategy, register_strategy
 
 
-@dataclass
-class EvolutionResult:
-    """The best allocation found, the uniform one, the score of every candidate, and one history entry a generation."""
-
-    best: Allocation
-    uniform: Allocation
-    scores: dict[Allocation, float]
-    history: list[dict] = field(default_factory=list)
+if TYPE_CHECKING:
+    from ...calibration.criteria import PruningOrder
+    from ...fitness.window_scores import WindowScores
 
 
-def evolve(
-    evaluate: Callable[[Allocation], float],
-    space: AllocationSpace,
-    options: EvoESAPOptions,
-    known_scores: dict[Allocation, float] | None = None,
-    on_generation: Callable[[EvolutionResult], None] | None = None,
-    progress: bool = True,
-) -> EvolutionResult:
-    """Search the allocation with the highest score.
+@register_strategy("evolution")
+class Evolution(Strategy):
+    """The paper's loop: the best of a generation go on, and so do mutations of them."""
 
-    Nothing but `options.seed` and the scores decides what is tried, so a run that is given the scores of an
-    interrupted one walks the same way without evaluating them again, and ends in the same result.
+    def __init__(self, space: AllocationSpace, order: PruningOrder, options: EvoESAPOptions):
+        super().__init__(space, order, options)
+        self._generator = random.Random(options.seed)
+        self._scores: dict[Allocation, float] = {}
+        self._asked: dict[Candidate, Allocation] = {}
+        self._best = space.uniform()
+        self._population = self._first_population()
 
-    Args:
-        evaluate: Score of an allocation, higher is better; called once for each.
-        space: The allowed allocations.
-        options: Sizes and seed of the search, under the names that [`EvoESAPConfig`] has for them.
-        known_scores: Scores that need no evaluation.
-        on_generation: Called with the result so far after each generation, to save it.
-        progress: Show a progress bar.
-    """
-    generator = random.Random(options.seed)
-    uniform = space.uniform()
-    result = EvolutionResult(best=uniform, uniform=uniform, scores={})
-    known = dict(known_scores or {})
-    population = _first_population(space, options, generator)
-    # The first population is the first generation: 50 generations of 32 with 4 elites score 32 + 49 x 28 candidates.
-    total = options.population_size + (options.generations - 1) * (options.population_size - options.num_elites)
-    with tqdm(total=max(total, len(population)), desc="search", unit="candidate", disable=not progress) as bar:
-        for generation in range(options.generations):
-            for candidate in population:
-                if candidate not in result.scores:
-                    score = known[candidate] if candidate in known else evaluate(candidate)
-                    result.scores[candidate] = score
-                    bar.update()
-            # Among equal scores the one found first goes first: sorting is stable.
-            elites = sorted(population, key=lambda item: -result.scores[item])[: options.num_elites]
-            result.best = max(result.scores, key=result.scores.__getitem__)
-            _record(result, generation, population)
-            bar.set_postfix(best=f"{result.scores[result.best]:.4f}", uniform=f"{result.scores[uniform]:.4f}")
-            if on_generation is not None:
-                on_generation(result)
-            population = elites + _children(space, options, generator, elites, result.scores)
-    return result
+    @property
+    def best(self) -> Candidate:
+        """The best candidate of the complete generations."""
+        return self.candidate(self._best)
 
+    @property
+    def num_candidates(self) -> int:
+        """The first population is the first generation: 50 of 32 with 4 elites score 32 + 49 x 28 candidates."""
+        children = self.options.population_size - self.options.num_elites
+        return self.options.population_size + (self.options.generations - 1) * children
 
-def _record(result: EvolutionResult, generation: int, population: list[Allocation]) -> None:
-    scores = [result.scores[candidate] for candidate in population]
-    result.history.append(
-        {
-            "generation": generation,
-            "best": result.scores[result.best],
-            "uniform": result.scores[result.uniform],
-            "mean": sum(scores) / len(scores),
-            "candidates": len(result.scores),
-            "allocation": list(result.best),
-        }
-    )
+    def ask(self) -> list[Candidate]:
+        """Those of this generation that are new."""
+        while len(self.history) < self.options.generations:
+            new = [allocation for allocation in self._population if allocation not in self._scores]
+            if new:
+                self._asked = {self.candidate(allocation): allocation for allocation in new}
+                return list(self._asked)
+            self._end_generation()
+        return []
 
+    def tell(self, candidate: Candidate, scores: WindowScores) -> None:
+        """Keep the mean.
 
-def _first_population(space: AllocationSpace, options: EvoESAPOptions, generator: random.Random) -> list[Allocation]:
-    """The uniform allocation, plain shapes over depth, and random ones; no two alike where the space has enough."""
-    population = list(dict.fromkeys([space.uniform(), *space.shapes()]))[: options.population_size]
-    return _fill(population, options.population_size, lambda: space.random(generator), set(population))
+        Args:
+            candidate: One of this generation.
+            scores: What it scored on each window.
+        """
+        self._scores[self._asked.pop(candidate)] = scores.mean
+        if not self._asked:
+            self._end_generation()
 
+    def _end_generation(self) -> None:
+        scores = self._scores
+        # Among equal scores the one found first goes first: sorting is stable.
+        elites = sorted(self._population, key=lambda item: -scores[item])[: self.options.num_elites]
+        self._best = max(scores, key=scores.__getitem__)
+        self.history.append(
+            {
+                "generation": len(self.history),
+                "best": scores[self._best],
+                "uniform": scores[self.space.uniform()],
+                "mean": sum(scores[each] for each in self._population) / len(self._population),
+                "candidates": len(scores),
+                "allocation": list(self._best),
+            }
+        )
+        self._population = elites + self._children(elites)
 
-def _children(
-    space: AllocationSpace,
-    options: EvoESAPOptions,
-    generator: random.Random,
-    elites: list[Allocation],
-    seen: dict[Allocation, float],
-) -> list[Allocation]:
-    def child() -> Allocation:
-        return space.mutate(generator.choice(elites), generator, options.max_delta, options.max_mutations)
+    def _first_population(self) -> list[Allocation]:
+        """The uniform allocation, plain shapes over depth, and random ones; no two alike where there are enough."""
+        size = self.options.population_size
+        population = list(dict.fromkeys([self.space.uniform(), *self.space.shapes()]))[:size]
+        return _fill(population, size, lambda: self.space.random(self._generator), set(population))
 
-    return _fill([], options.population_size - len(elites), child, set(seen))
+    def _children(self, elites: list[Allocation]) -> list[Allocation]:
+        options, generator = self.options, self._generator
+
+        def child() -> Allocation:
+            return self.space.mutate(generator.choice(elites), generator, options.max_delta, options.max_mutations)
+
+        return _fill([], options.population_size - len(elites), child, set(self._scores))
 
 
 def _fill(

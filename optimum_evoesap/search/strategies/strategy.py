@@ -1,0 +1,71 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""[`Strategy`]: it asks for the scores of candidates, is told them, and asks again."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from ...options import EvoESAPOptions
+from ...registry import make_register
+from ..allocation import Allocation, AllocationSpace
+from ..candidate import Candidate
+
+
+if TYPE_CHECKING:
+    from ...calibration.criteria import PruningOrder
+    from ...fitness.window_scores import WindowScores
+
+STRATEGIES: dict[str, type[Strategy]] = {}
+register_strategy = make_register(STRATEGIES, "strategy")
+
+
+class Strategy(ABC):
+    """Decides which candidates are tried; the loop scores them, keeps what they scored, and shows how far it is.
+
+    All that a strategy does follows from its options and from what it was told, in order. So a run that goes on
+    asks a new one, tells it what is known already, and is where it was.
+
+    Args:
+        space: The allowed allocations.
+        order: Which experts of a layer go first.
+        options: Sizes and seed of the search.
+
+    Attributes:
+        uniform: The candidate of the uniform allocation.
+        history: One entry a round, such as a generation.
+    """
+
+    def __init__(self, space: AllocationSpace, order: PruningOrder, options: EvoESAPOptions):
+        self.space = space
+        self.order = order
+        self.options = options
+        self.uniform = self.candidate(space.uniform())
+        self.history: list[dict[str, Any]] = []
+
+    @abstractmethod
+    def ask(self) -> list[Candidate]:
+        """The candidates whose scores are needed now, none twice; empty when the search is done."""
+
+    @abstractmethod
+    def tell(self, candidate: Candidate, scores: WindowScores) -> None:
+        """Take the scores of a candidate; those of one `ask` come in its order.
+
+        Args:
+            candidate: One that was asked for.
+            scores: What it scored on each window.
+        """
+
+    @property
+    @abstractmethod
+    def best(self) -> Candidate:
+        """The best candidate so far."""
+
+    @property
+    @abstractmethod
+    def num_candidates(self) -> int:
+        """About how many candidates will be asked for in all."""
+
+    def candidate(self, allocation: Allocation) -> Candidate:
+        """The candidate that loses so many experts of each sparse layer, in pruning order."""
+        return Candidate.from_order(self.order, dict(zip(self.space.layers, allocation)))
