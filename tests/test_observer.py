@@ -198,6 +198,15 @@ def test_every_experts_implementation_gives_the_same_statistics(implementation):
         )
 
 
+def test_a_forward_pass_that_the_observer_does_not_see_is_noticed():
+    with (
+        pytest.raises(RuntimeError, match="No experts were seen"),
+        ExpertObserver(layers_of(make_model("olmoe"))) as observer,
+        observer.batch(TOKENS),
+    ):
+        make_model("olmoe")(TOKENS)
+
+
 def test_no_expert_runs_on_a_token_that_was_not_routed_to_it():
     model = make_model("mixtral")
     layers = find_moe_layers(model)
@@ -235,12 +244,22 @@ def a_layer(routed, norms, weights, weighted):
 
 
 def test_criteria_are_the_papers_formulas():
-    layer = a_layer([4, 2, 0], [8.0, 10.0, 0.0], [1.0, 1.5, 0.0], [2.0, 3.0, 0.0])
-    expected = {"frequency": [4, 2, 0], "ean": [8, 10, 0], "seer": [1, 1.5, 0], "reap": [0.5, 1.5, 0]}
+    layer = a_layer([4, 2, 0, 1], [8.0, 10.0, 0.0, 3.0], [1.0, 1.5, 0.0, 0.5], [2.0, 3.0, 0.0, 1.25])
+    expected = {
+        "frequency": [4, 2, 0, 1],
+        "ean": [8, 10, 0, 3],
+        "seer": [1, 1.5, 0, 0.5],
+        "reap": [0.5, 1.5, 0, 1.25],
+    }
     for name, scores in expected.items():
         assert CRITERIA[name](layer).tolist() == scores
     order = pruning_order(ExpertStatistics({5: layer}, 3), "reap")
-    assert order == {5: [2, 0, 1]}
+    assert order == {5: [2, 0, 3, 1]}
+
+
+def test_equal_scores_go_by_expert_index():
+    layer = a_layer([7] * 600, [0.0] * 600, [0.0] * 600, [0.0] * 600)
+    assert pruning_order(ExpertStatistics({0: layer}, 1), "frequency") == {0: list(range(600))}
 
 
 def test_order_takes_from_each_group_in_turn():
@@ -261,6 +280,9 @@ def test_own_criterion():
             register_criterion("reap")(last_first)
         CRITERIA["test_last_first"] = lambda statistics: torch.tensor([1.0, float("nan"), 0.0])
         with pytest.raises(ValueError, match="one finite score"):
+            pruning_order(ExpertStatistics({0: layer}, 1), "test_last_first")
+        CRITERIA["test_last_first"] = lambda statistics: torch.arange(4)
+        with pytest.raises(ValueError, match="each of the 3 experts of layer 0"):
             pruning_order(ExpertStatistics({0: layer}, 1), "test_last_first")
     finally:
         CRITERIA.pop("test_last_first")

@@ -162,8 +162,9 @@ def test_a_route_without_weight_is_not_counted():
     with observer, observer.batch(TOKENS):
         layer = layers_of(model)[0]
         record = observer._recorder(layer, layer.blocks[0], 0)
-        experts, weights = torch.tensor([1, 2, 8]), torch.tensor([0.5, 0.0, 0.5])
-        record(Routes(experts, weights, torch.tensor([2.0, 3.0, 4.0]), torch.arange(3), 3))
+        # A token that is skipped, and two zero experts behind the eight.
+        experts, weights = torch.tensor([-1, 1, 2, 8, 10]), torch.tensor([0.5, 0.5, 0.0, 0.5, 0.5])
+        record(Routes(experts, weights, torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]), torch.arange(5), 6))
     sums = observer.statistics().layers[layer.index]
     assert sums.routed_tokens.tolist() == [0, 1, 0, 0, 0, 0, 0, 0]
     assert sums.weighted_norm_sum.tolist() == [0, 1, 0, 0, 0, 0, 0, 0]

@@ -158,6 +158,42 @@ def test_padding_is_not_scored():
     assert values[0] == pytest.approx(values[1], abs=1e-5)
 
 
+def test_packed_documents_are_scored_as_if_each_were_alone():
+    model = make_model("olmoe")
+    kept = random_kept(find_moe_layers(model), 3)
+    first, second = random_tokens(1, 7), random_tokens(1, 12, seed=1)
+    labels = torch.cat([first, second], dim=1)
+    labels[0, [0, 7]] = -100
+    positions = torch.cat([torch.arange(7), torch.arange(12)])[None]
+    scorers = [
+        FitnessScorer(model, batches_of(torch.cat([first, second], dim=1), labels, position_ids=positions)),
+        FitnessScorer(model, batches_of(first)),
+        FitnessScorer(model, batches_of(second)),
+    ]
+    with VirtualSlice(find_moe_layers(model), kept):
+        packed, *alone = (scorer.score() for scorer in scorers)
+    assert packed == pytest.approx((6 * alone[0] + 11 * alone[1]) / 17, abs=1e-5)
+
+
+def test_likelihood_is_that_of_the_next_tokens():
+    model = make_model("olmoe")
+    tokens = random_tokens(2, 16)
+    with torch.no_grad():
+        logits = model(tokens).logits[:, :-1].flatten(0, 1)
+    expected = -torch.nn.functional.cross_entropy(logits, tokens[:, 1:].flatten()).item()
+    assert FitnessScorer(model, batches_of(tokens), "nll").score() == pytest.approx(expected, abs=1e-5)
+
+
+def test_draws_follow_the_seed_and_are_the_same_for_every_candidate():
+    model = make_model("olmoe")
+    scorers = [
+        FitnessScorer(model, batches_of(random_tokens(4, 16)), "sampled_acceptance", seed) for seed in (1, 1, 2)
+    ]
+    with VirtualSlice(find_moe_layers(model), random_kept(find_moe_layers(model), 3)):
+        one, same, other = (scorer.score() for scorer in scorers)
+        assert scorers[0].score() == one == same != other
+
+
 def test_data_without_scored_tokens_and_nan_logits_are_refused():
     model = make_model("olmoe")
     tokens = random_tokens(1, 8)
