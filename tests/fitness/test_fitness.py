@@ -229,6 +229,30 @@ def test_output_head_finds_a_scale_and_a_soft_cap():
         find_output_head(model, inputs)
 
 
+def test_padding_of_the_vocabulary_is_no_token():
+    """Some models cut off what their output layer has for rows of padding; nothing of it may be scored."""
+    model = make_model("olmoe")
+    layers = find_moe_layers(model)
+    padded = torch.nn.Linear(model.lm_head.in_features, 104)
+    with torch.no_grad():
+        padded.weight[:96] = model.lm_head.weight
+    plain, model.lm_head = model.forward, padded
+
+    def forward(*args, **kwargs):
+        outputs = plain(*args, **kwargs)
+        outputs.logits = outputs.logits[..., :96]
+        return outputs
+
+    model.forward = forward
+    tokens = random_tokens(2, 16)
+    scorer = FitnessScorer(model, batches_of(tokens))
+    with torch.no_grad():
+        teacher = model(input_ids=tokens).logits[:, :-1].flatten(0, 1)
+        with VirtualSlice(layers, random_kept(layers, 3)):
+            student = model(input_ids=tokens).logits[:, :-1].flatten(0, 1)
+            assert scorer.score() == pytest.approx(slow_esap(teacher, student), abs=1e-5)
+
+
 def test_own_fitness():
     @register_fitness("test_agreement")
     def agreement(block):
