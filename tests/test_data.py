@@ -361,6 +361,12 @@ def test_a_greeting_before_any_question_is_not_an_answer(chat_tokenizer):
     assert scored_text(chat_tokenizer, data) == ["  It is four.<|end|>"]
 
 
+def test_an_answer_without_text_is_scored_to_its_end(chat_tokenizer):
+    chat = [CHAT[0], {"role": "assistant", "content": ""}, *CHAT[2:]]
+    data = single([chat], chat_tokenizer, num_samples=1)
+    assert scored_text(chat_tokenizer, data) == ["<|end|>Five, naïvely.<|end|>"]
+
+
 def test_without_a_template_a_conversation_becomes_lines(tokenizer):
     data = single([CHAT], tokenizer, num_samples=1)
     expected = "What is two plus two?\n  It is four.<|end|>And three?\nFive, naïvely.<|end|>"
@@ -437,6 +443,7 @@ def test_packing_keeps_every_token_once_and_in_order(lengths, sequence_length):
     dropped = set(range(len(tokens), total))
     assert len(dropped) < sequence_length
     assert dropped <= starts | {len(tokens)}
+    assert all(len(window["labels"]) == sequence_length or window["labels"].max() >= 0 for window in windows)
     for window in windows:
         position = -1
         for index, token in enumerate(window["input_ids"].tolist()):
@@ -548,12 +555,12 @@ def test_tokenized_rows_can_come_from_a_file_or_a_tokenizer(tmp_path, tokenizer)
 
 def test_what_nothing_predicts_is_not_scored():
     left_padded = {"input_ids": [0, 0, 5, 6], "attention_mask": [0, 0, 1, 1], "labels": [0, 0, 5, 6]}
-    packed = {"input_ids": [1, 2, 3, 4], "position_ids": [0, 1, 0, 1]}
+    packed = {"input_ids": [1, 2, 3, 4, 5], "position_ids": [0, 1, 0, 0, 1]}  # one document is a single token
     data = prepare_data([left_padded], options())
     assert data.sequences[0]["labels"].tolist() == [-100, -100, -100, 6]
     assert (data.num_tokens, data.num_scored_tokens) == (2, 1)
     assert next(data.batches(1))["attention_mask"].tolist() == [[0, 0, 1, 1]]
-    assert prepare_data([packed], options()).sequences[0]["labels"].tolist() == [-100, 2, -100, 4]
+    assert prepare_data([packed], options()).sequences[0]["labels"].tolist() == [-100, 2, -100, -100, 5]
 
 
 def test_scored_tokens_of_tokenized_rows():
