@@ -38,7 +38,7 @@ def test_defaults_are_the_papers():
     [
         {},
         {"sparsity": 0.5, "criterion": "ean", "fitness": "kl", "columns": {"text": "body"}, "packing": False},
-        {"allocation": [1, 0, 3]},
+        {"allocation": [1, 0, 3], "seed": 0, "batch_size": 1},
         {"allocation": {2: 4, 11: 1}, "min_experts": 4},
     ],
 )
@@ -76,6 +76,9 @@ def test_round_trip(options, tmp_path):
         ({"min_experts": 0}, "min_experts"),
         ({"scored_tokens": "some"}, "scored_tokens"),
         ({"search_dataset": ""}, "search_dataset"),
+        ({"search_dataset": " "}, "search_dataset"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"seed": -1}, "seed"),
         ({"generations": 0}, "generations"),
         ({"allocation": None}, "allocation"),
         ({"allocation": 5}, "allocation"),

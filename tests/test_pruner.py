@@ -186,7 +186,10 @@ def test_what_loads_comes_last(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("moves", [1, 2, 4])
-def test_a_run_killed_while_files_are_moved_goes_on(moves, tmp_path, monkeypatch):
+@pytest.mark.parametrize("has_earlier_result", [False, True])
+def test_a_run_killed_while_files_are_moved_goes_on(has_earlier_result, moves, tmp_path, monkeypatch):
+    if has_earlier_result:
+        make_pruner(allocation=[3, 2, 1]).prune(tmp_path / "out", rows())
     moved = []
     replace = os.replace
 
@@ -297,6 +300,7 @@ def test_min_experts():
     pruner = make_pruner(min_experts=4)
     pruner.prune(None, rows(), rows(seed=1))
     assert pruner.allocation == [4, 4, 4]
+    assert make_pruner(min_experts=1).space.max_removed == (6, 6, 6), "the router needs two all the same"
     with pytest.raises(ValueError, match="largest possible"):
         make_pruner(min_experts=5)
     with pytest.raises(ValueError, match="min_experts=9 is more"):
