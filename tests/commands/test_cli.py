@@ -378,6 +378,8 @@ def test_summary_tells_what_came_out():
     text = summarize(a_result(), "out")
     assert "2.00M" in text and "4.00 MB" in text and "-50.0%" in text
     assert f"{'#' * 24}{'.' * 8}  6 of 8" in text and f"{'#' * 8}{'.' * 24}  2 of 8" in text
+    half_the_size = summarize(a_result(num_experts=[8, 4], allocation=[2, 2]), "out")
+    assert f"{'#' * 8}{'.' * 8}  2 of 4" in half_the_size
     assert "does NOT beat" in text and "0.6500" in text
     assert "import optimum_evoesap" in text
     fewer = {

@@ -144,6 +144,9 @@ def test_kept_experts_of_each_layer():
         count, bar = cells(table, str(layer))
         assert count == f"{kept} of 8"
         assert (bar.count("█"), len(bar.strip("`"))) == (bars[layer], 24)
+    unequal = dataclasses.replace(SEARCHED, num_experts=[8, 4, 8], allocation=[4, 2, 0])
+    _, bar = cells(section(create_model_card(unequal, CONFIG), "Experts kept in each layer"), "2")
+    assert bar.count("█") == 12, "half of its own layer"
 
 
 def test_scores_and_the_verdict():
@@ -169,6 +172,12 @@ def test_nothing_about_a_search_that_did_not_happen():
         card = create_model_card(result, {"sparsity": 0.25})
         assert how in card.text
         assert not re.search(r"search|fitness|held-out|evolution", card.text, re.IGNORECASE)
+
+
+def test_the_same_share_of_layers_of_different_size_is_called_so():
+    pruned_before = dataclasses.replace(UNIFORM, num_experts=[8, 8, 4], allocation=[2, 2, 1])
+    method = create_model_card(pruned_before, {"allocation": "uniform"}).text.split("## ")[0]
+    assert "loses the same share" in method and "given by the user" not in method
 
 
 def test_loading_asks_for_the_package_only_where_it_is_needed():
