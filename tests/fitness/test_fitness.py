@@ -171,7 +171,7 @@ def test_packed_documents_are_scored_as_if_each_were_alone():
         FitnessScorer(model, batches_of(second)),
     ]
     with VirtualSlice(find_moe_layers(model), kept):
-        packed, *alone = (scorer.score() for scorer in scorers)
+        packed, *alone = (scorer.score().mean for scorer in scorers)
     assert packed == pytest.approx((6 * alone[0] + 11 * alone[1]) / 17, abs=1e-5)
 
 
@@ -181,7 +181,7 @@ def test_likelihood_is_that_of_the_next_tokens():
     with torch.no_grad():
         logits = model(tokens).logits[:, :-1].flatten(0, 1)
     expected = -torch.nn.functional.cross_entropy(logits, tokens[:, 1:].flatten()).item()
-    assert FitnessScorer(model, batches_of(tokens), "nll").score() == pytest.approx(expected, abs=1e-5)
+    assert FitnessScorer(model, batches_of(tokens), "nll").score().mean == pytest.approx(expected, abs=1e-5)
 
 
 def test_draws_follow_the_seed_and_are_the_same_for_every_candidate():
@@ -250,7 +250,7 @@ def test_padding_of_the_vocabulary_is_no_token():
         teacher = model(input_ids=tokens).logits[:, :-1].flatten(0, 1)
         with VirtualSlice(layers, random_kept(layers, 3)):
             student = model(input_ids=tokens).logits[:, :-1].flatten(0, 1)
-            assert scorer.score() == pytest.approx(slow_esap(teacher, student), abs=1e-5)
+            assert scorer.score().mean == pytest.approx(slow_esap(teacher, student), abs=1e-5)
 
 
 def test_own_fitness():
