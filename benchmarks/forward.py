@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from optimum_evoesap.calibration.observer import observe_experts
 from optimum_evoesap.fitness.scorer import FitnessScorer
-from optimum_evoesap.kernels.forward.fused_forward import fast_forward
+from optimum_evoesap.kernels.forward.fused_forward import fused_forward
 from optimum_evoesap.models.output_head import final_hidden_states
 from optimum_evoesap.models.sparse_model import SparseModel
 
@@ -91,7 +91,7 @@ def time_model(name: str, arguments: argparse.Namespace) -> None:
     bench = Bench(model, arguments.windows, arguments.at_once)
     count, rounds = arguments.windows, arguments.rounds
     timings |= per_window(measure({"bare forward, grouped_mm": bench.bare}, rounds, 1), count)
-    with fast_forward(model):
+    with fused_forward(model):
         fused = {"bare forward, fused": bench.bare, "calibration": bench.calibrate}
         if arguments.graph:
             fused["bare forward, fused, CUDA graph"] = captured(bench)
@@ -132,7 +132,7 @@ def time_documents(bench: Bench, count: int, rounds: int, arguments: argparse.Na
             final_hidden_states(bench.model, each)
 
     timings = measure({f"bare forward, grouped_mm, {label}": bare}, rounds, 1)
-    with fast_forward(bench.model):
+    with fused_forward(bench.model):
         timings |= measure({f"bare forward, fused, {label}": bare}, rounds, 1)
         scorer = FitnessScorer(bench.model, batches)
         timings |= measure({f"candidate score, {label}": lambda: bench.sliced(scorer.score)}, rounds, 1)

@@ -15,7 +15,7 @@ from optimum_evoesap import EvoESAPConfig
 from optimum_evoesap.calibration.criteria import pruning_order
 from optimum_evoesap.calibration.observer import observe_experts
 from optimum_evoesap.fitness.window_scores import WindowScores
-from optimum_evoesap.kernels.forward.fused_forward import fast_forward
+from optimum_evoesap.kernels.forward.fused_forward import fused_forward
 from optimum_evoesap.models.sparse_model import SparseModel
 from optimum_evoesap.search.candidate import Candidate
 from optimum_evoesap.search.find import find_allocation, make_strategy
@@ -51,12 +51,12 @@ class Search:
         layers = self.sparse_model.layers
         self.space = allocation_space(self.config, layers)
         self.batches = make_windows(self.model, arguments.windows, arguments.at_once)
-        with fast_forward(self.model):
+        with fused_forward(self.model):
             statistics = observe_experts(self.sparse_model, self.batches[:1], progress=False)
         self.order = pruning_order(statistics, "reap", {layer.index: layer.num_groups for layer in layers})
 
     def ours(self) -> None:
-        with fast_forward(self.model):
+        with fused_forward(self.model):
             found = find_allocation(self.sparse_model, self.order, self.space, self.config, self.batches, [])
         print(f"ours: best {found.means['best']:.4f}, uniform {found.means['uniform']:.4f}", flush=True)
 

@@ -99,7 +99,7 @@ def _constraints(row: Row, layers: list[MoELayer]) -> Iterator[str]:
     if row.since:
         yield f"transformers {row.since} or later"
     for layer in layers:
-        if layer.whole_because:
+        if layer.unprunable_reason:
             yield "hash-routed layers stay whole"
         block = layer.blocks[0]
         if block.num_groups > 1:

@@ -23,7 +23,7 @@ from .checkpoint.remote_code import check_remote_code
 from .checkpoint.write import push_checkpoint, write_checkpoint
 from .configuration import EvoESAPConfig
 from .data import TokenizedData
-from .kernels.forward.fused_forward import fast_forward
+from .kernels.forward.fused_forward import fused_forward
 from .models.loading import load_model
 from .models.processors import Processor, find_processor, load_processor
 from .models.size import model_size
@@ -249,7 +249,7 @@ class MoEPruner(OptimumQuantizer):
         key = self._state.key(self.model, data.fingerprint) if self._state else ""
         statistics = self._state.load_statistics(key) if self._state else None
         if statistics is None:
-            with fast_forward(self.model):
+            with fused_forward(self.model):
                 statistics = observe_experts(self.sparse_model, list(self._inputs.batches(data)))
             if self._state:
                 self._state.save_statistics(key, statistics)
@@ -294,7 +294,7 @@ class MoEPruner(OptimumQuantizer):
         data = self._get_data("search", search_data)
         search, holdout = (list(self._inputs.batches(part)) for part in self._inputs.holdout_split(data))
         told = ToldScores(self._state, self._score_key(data)) if self._state else None
-        with fast_forward(self.model):
+        with fused_forward(self.model):
             self._found = find_allocation(
                 self.sparse_model, self.order, self.space, self.config, search, holdout, told
             )

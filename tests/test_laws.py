@@ -143,7 +143,7 @@ def test_a_pruned_model_can_be_pruned_again(row):
     assert {layer.index: layer.num_experts for layer in layers if layer.index in row["kept"]} == {
         index: len(kept) for index, kept in row["kept"].items()
     }
-    fullest = max((layer for layer in layers if not layer.whole_because), key=lambda layer: layer.num_experts)
+    fullest = max((layer for layer in layers if not layer.unprunable_reason), key=lambda layer: layer.num_experts)
     least = uniformly_kept(fullest, fullest.min_kept // len(fullest.blocks))
     virtual, sliced = prune(model, {fullest.index: least})
     assert torch.equal(virtual, sliced)
@@ -235,7 +235,7 @@ def test_a_uniform_result_is_what_the_class_builds_with_fewer_experts(model_type
     """Discovery has found all: an axis or a count that it missed would have another size here."""
     model = make_model(model_type)
     layers = layers_of(model)
-    if any(layer.whole_because for layer in layers):
+    if any(layer.unprunable_reason for layer in layers):
         pytest.skip("a layer that stays whole makes every allocation non-uniform")
     structure = structure_of(model)
     least = max(layer.min_kept // len(layer.blocks) for layer in layers)

@@ -135,7 +135,7 @@ def _make_layer(model: PreTrainedModel, structure: Structure, sketches: list[Blo
         blocks=blocks,
         config=model.config.get_text_config(decoder=True),
         attribute=structure.attribute,
-        whole_because=_fixed_routing(blocks),
+        unprunable_reason=_fixed_routing(blocks),
     )
 
 

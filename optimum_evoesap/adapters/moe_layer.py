@@ -30,7 +30,7 @@ class MoELayer:
         blocks: Its routers with their experts.
         config: The config that says how many experts there are.
         attribute: The attribute under which it says so.
-        whole_because: Why the layer must be left whole; empty where it can be pruned.
+        unprunable_reason: Why the layer must be left whole; empty where it can be pruned.
     """
 
     index: int
@@ -38,7 +38,7 @@ class MoELayer:
     blocks: list[MoEBlock]
     config: PretrainedConfig
     attribute: str
-    whole_because: str = ""
+    unprunable_reason: str = ""
 
     @property
     def num_experts(self) -> int:
@@ -63,7 +63,7 @@ class MoELayer:
     @property
     def min_kept(self) -> int:
         """Fewest experts with which the layer still works."""
-        return self.num_experts if self.whole_because else sum(block.min_kept for block in self.blocks)
+        return self.num_experts if self.unprunable_reason else sum(block.min_kept for block in self.blocks)
 
     @property
     def parts(self) -> list[ExpertTensor | ExpertList]:

@@ -72,9 +72,9 @@ def _layers(layers: list[LayerInspection]) -> str:
     rows, notes = [], []
     for values, equal in groupby(layers, key=lambda layer: dataclasses.astuple(layer)[1:]):
         indices = [layer.index for layer in equal]
-        num_experts, top_k, num_groups, min_kept, parameters, whole_because = values
-        if whole_because:
-            notes.append(f"Layer {_ranges(indices)} stays whole: {whole_because}.")
+        num_experts, top_k, num_groups, min_kept, parameters, unprunable_reason = values
+        if unprunable_reason:
+            notes.append(f"Layer {_ranges(indices)} stays whole: {unprunable_reason}.")
         numbers = [str(num_experts), str(top_k), str(num_groups), str(min_kept), short_count(parameters)]
         rows.append([_ranges(indices), *numbers])
     header = ["sparse layers", "experts", "top-k", "groups", "fewest kept", "parameters per expert"]

@@ -60,15 +60,18 @@ class _UnderConstruction(threading.local):
 _under_construction = _UnderConstruction()
 
 
-def transformers_builds_layers(model: Any, config: Any) -> bool:
-    """Whether the installed transformers hands the layers of such a model their own config by itself.
+def leave_layers_to_transformers(model: Any, config: Any) -> bool:
+    """Let transformers hand the layers of a model their own config, where it does so by itself.
 
     PR 45332 does so for the model types that it has a spec for. Depending on its revision it leaves others as they
-    are or refuses to build them; for these this package goes on doing it.
+    are or refuses to build them; that is switched off here for this model, as this package builds its layers.
 
     Args:
-        model: The model, before its construction.
+        model: The model, before its construction. It gets its config early, which transformers looks at.
         config: Its config, or that of a model inside it.
+
+    Returns:
+        Whether transformers does it; if not, this package has to.
     """
     from transformers.integrations import heterogeneity
 
@@ -116,7 +119,7 @@ def _open(model: Any, config: Any) -> list[Any]:
     """Prepare the layers of a model that is about to be built; return the configs that this model has to close."""
     opened = []
     for part in count_readers.with_sub_configs(config):
-        if has_expert_overrides(part) and not transformers_builds_layers(model, part):
+        if has_expert_overrides(part) and not leave_layers_to_transformers(model, part):
             wrap_layers(sys.modules[type(model).__module__])
             if part is not config:
                 count_readers.let_read_counts(model)

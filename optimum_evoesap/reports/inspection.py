@@ -31,7 +31,7 @@ class LayerInspection:
             of a layer that has several under one count; otherwise 1.
         min_kept: Fewest experts that pruning must leave.
         parameters_per_expert: Parameters that go with one expert, its share of the router included.
-        whole_because: Why the layer must be left whole; empty where it can be pruned.
+        unprunable_reason: Why the layer must be left whole; empty where it can be pruned.
     """
 
     index: int
@@ -40,7 +40,7 @@ class LayerInspection:
     num_groups: int
     min_kept: int
     parameters_per_expert: int
-    whole_because: str = ""
+    unprunable_reason: str = ""
 
 
 @dataclass
@@ -180,7 +180,7 @@ def _inspect_layer(layer: MoELayer) -> LayerInspection:
     per_expert = [pair for part in layer.blocks[0].parts for pair in part.tensors_per_expert()]
     parameters = sum(values for tensor, values in per_expert if isinstance(tensor, torch.nn.Parameter))
     numbers = (layer.index, layer.num_experts, layer.top_k, layer.num_groups, layer.min_kept, parameters)
-    return LayerInspection(*numbers, layer.whole_because)
+    return LayerInspection(*numbers, layer.unprunable_reason)
 
 
 def _outlook(

@@ -27,8 +27,8 @@ def allocation_space(config: EvoESAPConfig, layers: Sequence[MoELayer]) -> Alloc
     num_experts = [layer.num_experts for layer in layers]
     min_kept = [max(layer.min_kept, config.min_experts or 0) for layer in layers]
     for layer in layers:
-        if layer.whole_because:
-            logger.warning("Layer %d stays whole: %s.", layer.index, layer.whole_because)
+        if layer.unprunable_reason:
+            logger.warning("Layer %d stays whole: %s.", layer.index, layer.unprunable_reason)
     for layer, kept in zip(layers, min_kept):
         if kept > layer.num_experts:
             raise ValueError(

@@ -63,7 +63,7 @@ def test_what_is_found(model_type, attribute, num_experts, top_k, num_groups, mi
     model = make_model(model_type)
     assert structure_of(model).attribute == attribute
     for layer in layers_of(model):
-        found = (layer.num_experts, layer.top_k, layer.num_groups, layer.min_kept, layer.whole_because)
+        found = (layer.num_experts, layer.top_k, layer.num_groups, layer.min_kept, layer.unprunable_reason)
         assert found == (num_experts, top_k, num_groups, min_kept, "")
 
 
@@ -132,7 +132,7 @@ def test_numbers_that_move_otherwise_are_no_expert_axis():
 def test_hash_routed_layers_stay_whole(caplog):
     model = make_model("deepseek_v4")
     layers = layers_of(model)
-    assert [bool(layer.whole_because) for layer in layers] == [True, False, False]
+    assert [bool(layer.unprunable_reason) for layer in layers] == [True, False, False]
     assert layers[0].min_kept == layers[0].num_experts == 8
     with caplog.at_level(logging.WARNING):
         space = allocation_space(EvoESAPConfig(sparsity=0.5), layers)
@@ -144,7 +144,7 @@ def test_hash_routed_layers_stay_whole(caplog):
         allocation_space(EvoESAPConfig(allocation={0: 1}), layers)
     with pytest.raises(ValueError, match="can lose only 12"):
         allocation_space(EvoESAPConfig(sparsity=0.6), layers)
-    assert "fixed table" in inspect_model(model).layers[0].whole_because
+    assert "fixed table" in inspect_model(model).layers[0].unprunable_reason
 
 
 def test_parameters_of_an_expert_where_blocks_differ():

@@ -86,7 +86,7 @@ def random_kept(layers: list[MoELayer], seed: int, extreme: bool = False) -> dic
     """
     generator = random.Random(seed)
     kept = {}
-    for position, layer in enumerate(layer for layer in layers if not layer.whole_because):
+    for position, layer in enumerate(layer for layer in layers if not layer.unprunable_reason):
         size = layer.num_experts // layer.num_groups
         least = layer.min_kept // layer.num_groups
         number = generator.randint(least, size - 1)

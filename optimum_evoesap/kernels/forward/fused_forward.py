@@ -1,5 +1,5 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""[`fast_forward`]: the forward pass of calibration and search, with everything fused that can be."""
+"""[`fused_forward`]: the forward pass of calibration and search, with everything fused that can be."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .rotary import fused_rotary
 
 
 @contextmanager
-def fast_forward(model: PreTrainedModel) -> Iterator[None]:
+def fused_forward(model: PreTrainedModel) -> Iterator[None]:
     """A context in which a model on a GPU runs faster, to within the rounding of its dtype.
 
     Teacher and candidates both run in it, so that they differ only by the experts. On the CPU nothing changes.

@@ -23,7 +23,7 @@ from optimum_evoesap.fitness.scorer import FitnessScorer
 from optimum_evoesap.kernels.experts import fused_experts as experts
 from optimum_evoesap.kernels.experts.fused_experts import norms_listener, runs_fused
 from optimum_evoesap.kernels.forward import packed_attention
-from optimum_evoesap.kernels.forward.fused_forward import fast_forward
+from optimum_evoesap.kernels.forward.fused_forward import fused_forward
 from optimum_evoesap.kernels.forward.norms import find_rms_norm, replace_rms_norm
 from optimum_evoesap.kernels.forward.packed_attention import attention_function, find_documents
 from optimum_evoesap.kernels.forward.rotary import is_common_form, rotate
@@ -231,7 +231,7 @@ def test_packed_attention_leaves_a_function_of_the_user(monkeypatch):
     model = make_model("olmoe").to("cuda", torch.bfloat16)
     own = ALL_ATTENTION_FUNCTIONS["sdpa"]
     monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS._local_mapping, "sdpa", own)
-    with fast_forward(model), fast_forward(model):
+    with fused_forward(model), fused_forward(model):
         assert ALL_ATTENTION_FUNCTIONS["sdpa"] is not own
     assert ALL_ATTENTION_FUNCTIONS._local_mapping["sdpa"] is own
 
@@ -246,7 +246,7 @@ def test_packed_windows(model_type, caplog):
     attend = packed_attention._varlen_attention()
     with torch.no_grad():
         slow = model(tokens, position_ids=positions, use_cache=False).logits.float()
-        with pytest.MonkeyPatch.context() as patch, fast_forward(model):
+        with pytest.MonkeyPatch.context() as patch, fused_forward(model):
             patch.setattr(
                 packed_attention, "_varlen_attention", lambda: lambda *a, **k: calls.append(1) or attend(*a, **k)
             )
@@ -262,7 +262,7 @@ def test_packed_windows(model_type, caplog):
 def test_on_the_cpu_nothing_changes():
     model = make_model("olmoe").cpu()
     before = model(TOKENS).logits
-    with fast_forward(model):
+    with fused_forward(model):
         assert not any("forward" in vars(module) for module in model.modules())
         assert model.config._experts_implementation == "grouped_mm"
         assert torch.equal(model(TOKENS).logits, before)
@@ -276,7 +276,7 @@ def test_laws_of_the_fast_forward(model_type):
     kept = random_kept(layers, seed=1)
     with torch.no_grad():
         slow = model(tokens).logits.float()
-        with fast_forward(model):
+        with fused_forward(model):
             assert all(runs_fused(module) for layer in layers for module in layer.blocks[0].experts)
             fast = model(tokens).logits.float()
             scorer = FitnessScorer(model, [{"input_ids": tokens, "labels": tokens}])
@@ -288,7 +288,7 @@ def test_laws_of_the_fast_forward(model_type):
         error = (fast - slow).norm(dim=-1) / slow.norm(dim=-1)
         assert error.median().item() < 0.1
         remove_experts(model, layers, structure_of(model), kept)
-        with fast_forward(model):
+        with fused_forward(model):
             assert torch.equal(model(tokens).logits, virtual)
 
 
@@ -300,7 +300,7 @@ def test_fused_statistics_are_those_of_the_hooks(model_type):
     mask[1, 20:] = 0
     batches = [{"input_ids": TOKENS.cuda(), "attention_mask": mask.cuda()}]
     expected = observe_experts(sparse_model_of(model), batches, progress=False)
-    with fast_forward(model):
+    with fused_forward(model):
         found = observe_experts(sparse_model_of(model), batches, progress=False)
         again = observe_experts(sparse_model_of(model), batches, progress=False)
     for index, sums in expected.layers.items():
@@ -319,7 +319,7 @@ def test_fused_statistics_are_those_of_the_hooks(model_type):
 def test_no_layer_waits_for_the_device():
     model = make_model("olmoe").to("cuda", torch.bfloat16)
     layers, tokens = layers_of(model), TOKENS.cuda()
-    with fast_forward(model), VirtualSlice(layers, random_kept(layers, seed=1)):
+    with fused_forward(model), VirtualSlice(layers, random_kept(layers, seed=1)):
         scorer = FitnessScorer(model, [{"input_ids": part, "labels": part} for part in tokens.split(1)])
         scorer.score()
         torch.cuda.set_sync_debug_mode("warn")
@@ -363,7 +363,7 @@ def test_pruning_is_fast_and_gives_the_model_back(monkeypatch):
 def test_experts_that_the_user_chose_stay(implementation):
     model = make_model("olmoe").to("cuda", torch.bfloat16)
     model.set_experts_implementation(implementation)
-    with fast_forward(model):
+    with fused_forward(model):
         assert model.config._experts_implementation == implementation
 
 
@@ -372,7 +372,7 @@ def test_leaving_by_an_exception_restores_everything():
     from transformers.models.olmoe import modeling_olmoe
 
     model, apply = make_model("olmoe").to("cuda", torch.bfloat16), modeling_olmoe.apply_rotary_pos_emb
-    with pytest.raises(KeyboardInterrupt), fast_forward(model):
+    with pytest.raises(KeyboardInterrupt), fused_forward(model):
         assert any("forward" in vars(module) for module in model.modules())
         assert modeling_olmoe.apply_rotary_pos_emb is not apply
         raise KeyboardInterrupt
