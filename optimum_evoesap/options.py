@@ -1,8 +1,8 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
 """Every choice a user makes, as plain dataclass fields.
 
-Kept apart from [`EvoESAPConfig`] because that class stands on transformers and so on torch: the command line builds
-its options from these fields and answers `--help` without importing either.
+Kept apart from [`EvoESAPConfig`] because that class imports transformers and so torch: the command line builds its
+options from these fields and answers `--help` without importing either.
 """
 
 from __future__ import annotations

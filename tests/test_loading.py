@@ -1,5 +1,5 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""The class that a checkpoint loads with, and the processor or tokenizer that lies with it."""
+"""The class that a checkpoint loads with, and the processor or tokenizer that comes with it."""
 
 from __future__ import annotations
 

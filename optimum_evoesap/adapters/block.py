@@ -20,7 +20,7 @@ class Routes:
     """What the experts of one block did in one call, a route being one token at one expert.
 
     Attributes:
-        experts: Expert of each route, shape (routes,); numbers behind the last expert stand for no expert.
+        experts: Expert of each route, shape (routes,); numbers past the last expert stand for no expert.
         weights: Its gate weight, shape (routes,).
         norms: L2 norm of the expert's output before the gate weight, shape (routes,), float32.
         tokens: Position of its token in the flattened batch, shape (routes,).
@@ -66,7 +66,7 @@ class MoEBlock(ABC):
     @classmethod
     @abstractmethod
     def claims(cls, owner: nn.Module, name: str) -> bool:
-        """Whether this adapter is for experts whose tensors, or list, stand in `owner`.
+        """Whether this adapter is for experts whose tensors, or list, are attributes of `owner`.
 
         Args:
             owner: The module, on the meta device.
@@ -86,8 +86,8 @@ class MoEBlock(ABC):
     def observe(self, record: Record, undo: ExitStack) -> None:
         """Call `record` with the routes of each call of the experts, until `undo` is closed.
 
-        What was seen of a call that fails halfway may stay until then: after a failure the observer closes `undo` and
-        calls this anew.
+        What was seen of a call that fails may remain until then: after a failure the observer closes `undo` and calls
+        this again.
         """
 
     @property
@@ -102,7 +102,7 @@ class MoEBlock(ABC):
 
     def slice_virtually(self, kept: Sequence[int], undo: ExitStack) -> None:
         """Behave as if only `kept` were there, with the expert weights left in place, until `undo` is closed."""
-        # Each way back is noted before the step itself, so that an interrupt between the two does no harm.
+        # The undo of each step is registered before the step, so that an interrupt between the two does no harm.
         for tensor in self.router_tensors:
             undo.callback(tensor.replace, tensor.value)
             tensor.replace(tensor.selected(kept))
@@ -123,13 +123,13 @@ ADAPTERS: list[type[MoEBlock]] = []
 
 
 def register_adapter(adapter: type[MoEBlock]) -> type[MoEBlock]:
-    """Add a way in which models call their experts; the latest one that claims a block gets it.
+    """Add a way in which models call their experts; of those that claim a block the latest is used.
 
     Args:
         adapter: A subclass of [`MoEBlock`].
 
     Raises:
-        TypeError: It is no such class.
+        TypeError: `adapter` is not a subclass of it.
     """
     if not (isinstance(adapter, type) and issubclass(adapter, MoEBlock)):
         raise TypeError(f"An adapter is a subclass of MoEBlock, not {adapter!r}.")

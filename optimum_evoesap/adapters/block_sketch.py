@@ -59,7 +59,7 @@ class BlockSketch:
         return any(name == root or name.startswith(root + ".") for root in self.roots)
 
     def nearness(self, name: str) -> int:
-        """Length of the way that a name has in common with the block."""
+        """Number of parts at the start that a name has in common with the path of the block."""
         return len(os.path.commonprefix([self.path.split("."), name.split(".")]))
 
 
@@ -92,7 +92,7 @@ def sketch_blocks(structure: Structure) -> list[BlockSketch]:
 
 
 def share_out(sketches: list[BlockSketch], structure: Structure) -> None:
-    """Give every tensor, list and count that the expert count moves to the block it is nearest to.
+    """Assign every tensor, list and count that changes with the expert count to the nearest block.
 
     Raises:
         ValueError: A tensor with an expert axis belongs to no block, or a block has no router.

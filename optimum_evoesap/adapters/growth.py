@@ -1,5 +1,5 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""What moves between models that were built with one, two and three times as many experts: axes, lists, integers."""
+"""What changes between models built with one, two and three times as many experts: axes, lists, integers."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def moving_counts(models: list[PreTrainedModel], count: int) -> dict[str, list[E
 
 
 def affine(values: list[Any], count: int) -> tuple[int, int] | None:
-    """`(rows, extra)` if the values at count, 2 count and 3 count are `rows * experts + extra` and move."""
+    """`(rows, extra)` if the values are `rows * experts + extra`, with `rows` above 0; otherwise `None`."""
     if len(values) != 3 or any(value is None for value in values):
         return None
     step = values[1] - values[0]

@@ -1,9 +1,9 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
 """Where a model class keeps its experts, found by building it on the meta device with different expert counts.
 
-No architecture is named here: what moves when the expert count moves belongs to the experts. A tensor axis that has
-`rows * count + extra` entries is an expert axis; an integer attribute that moves the same way counts experts; a list
-of modules that grows the same way holds them.
+No architecture is named here: what changes with the expert count belongs to the experts. A tensor axis that has
+`rows * count + extra` entries is an expert axis; an integer attribute that changes the same way counts experts; a
+list of modules that grows the same way holds them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Structure:
-    """What the expert count of a model class reaches.
+    """What changes in a model class with its expert count.
 
     Attributes:
         attribute: The config attribute that the architecture itself reads (never an alias of it).
@@ -43,7 +43,7 @@ class Structure:
 
     @property
     def size(self) -> int:
-        """Entries of all tensors that move with the count."""
+        """Entries of all tensors that change with the count."""
         shapes = dict(named_tensors(self.model, remove_duplicate=False))
         in_lists = sum(p.numel() for path in self.lists for p in self.model.get_submodule(path).parameters())
         return in_lists + sum(shapes[name].numel() for name in self.axes)
@@ -57,7 +57,7 @@ def discover_structure(model_class: type[PreTrainedModel], config: PretrainedCon
         config: Its config; overrides of the expert count in `per_layer_config` are set aside.
 
     Returns:
-        The structure, or `None` when no integer of the config moves a router and its experts (a dense model).
+        The structure, or `None` when no integer of the config changes a router and its experts (a dense model).
 
     Raises:
         ValueError: The class cannot be built with any other expert count, or one of its tensors has two expert axes.
@@ -69,7 +69,7 @@ def discover_structure(model_class: type[PreTrainedModel], config: PretrainedCon
             last = list(failures.values())[-1]
             raise ValueError(f"{model_class.__name__} cannot be built with other expert counts: {reasons}") from last
         return None
-    # Counts of shared or zero experts can move router rows as well; the routed experts are the bulk.
+    # Counts of shared or zero experts can change router rows as well; the routed experts are by far the largest.
     chosen, tangled = max(found, key=lambda each: each[0].size)
     if failures:
         logger.warning(
@@ -96,12 +96,12 @@ _Found = tuple[Structure, dict[str, list[int]]]
 def _try_counts(
     model_class: type[PreTrainedModel], config: PretrainedConfig
 ) -> tuple[list[_Found], dict[str, Exception]]:
-    """What each attribute that may count experts reaches, and why the class cannot be built with others of them."""
+    """What changes with each attribute that may count experts; and for the others why the class cannot be built."""
     found, failures = [], {}
     for attribute, count in expert_counts(config):
         try:
             structure = _structure(model_class, config, attribute, count)
-        except Exception as error:  # configs and code from the Hub refuse a number in any way; the caller tells it
+        except Exception as error:  # configs and code from the Hub may raise anything; the caller reports it
             failures[attribute] = error
             continue
         if structure is not None:
@@ -126,7 +126,7 @@ def _structure(
 
 def build_on_meta(model_class: type[PreTrainedModel], config: PretrainedConfig) -> PreTrainedModel:
     """Build a model without memory or weights."""
-    # Values that are never there need no initialization; with thousands of small modules it takes minutes.
+    # Meta tensors need no initialization, which takes minutes with thousands of small modules.
     with torch.device("meta"), no_init_weights():
         return model_class(config)
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""How many experts a token is routed to, and in which module: asked of the model itself, run without weights."""
+"""How many experts a token is routed to, and in which module: found by running the model without weights."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def watch_experts(model: PreTrainedModel, owners: dict[str, str]) -> dict[str, R
                 module = model.get_submodule(path)
                 undo.callback(vars(module).pop, "forward", None)
                 module.forward = _idle(module.forward, owner, path, seen)
-        # A ready mask of four axes, because building one looks at values, which meta tensors have not.
+        # A ready mask of four axes, because building one reads values, which meta tensors do not have.
         tokens = torch.zeros(1, 2, dtype=torch.long, device="meta")
         mask = torch.zeros(1, 1, 2, 2, dtype=model.dtype, device="meta")
         with torch.no_grad():

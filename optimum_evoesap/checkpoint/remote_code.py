@@ -40,7 +40,7 @@ def check_remote_code(model: PreTrainedModel) -> None:
 
 
 def set_remote_code(folder: Path, model: PreTrainedModel, is_wanted: bool) -> bool:
-    """Give a saved checkpoint the code if it is wanted and needed, and take it away where it is not needed.
+    """Add the code to a saved checkpoint if it is wanted and needed, and remove it where it is not needed.
 
     Where all layers have the same number of experts it is not: the checkpoint is an ordinary one. A model that was
     itself loaded with this code brings it along when transformers saves it.
@@ -56,7 +56,7 @@ def set_remote_code(folder: Path, model: PreTrainedModel, is_wanted: bool) -> bo
     config_file = folder / "config.json"
     config = json.loads(config_file.read_text())
     auto_map = config.pop("auto_map", {})
-    # Behind the name of a repository, where transformers wrote one.
+    # transformers may have written the name of a repository before it.
     has_code = str(auto_map.get("AutoConfig")).rpartition("--")[2].startswith(f"{CODE.stem}.")
     if not (is_wanted or has_code):
         return False

@@ -1,5 +1,5 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""Command line options: those of [`EvoESAPOptions`], made from its fields, and those that say where a model lies."""
+"""Command line options: those of [`EvoESAPOptions`], made from its fields, and those that say where a model is."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def add_model_options(group: _ArgumentGroup) -> None:
         group,
         "--trust-remote-code",
         action="store_true",
-        help="Run code that lies with the model; only for repositories that you have read (default: off)",
+        help="Run code that comes with the model; only for repositories that you have read (default: off)",
     )
     add_option(
         group, "--token", help="Access token for the Hub (default: the one of `hf auth login`)", metavar="TOKEN"
@@ -110,7 +110,7 @@ def parse_device_map(text: str) -> str | dict[str, Any] | None:
 
 
 def set_up_parser(parser: ArgumentParser, description: str, usage: str) -> None:
-    """What `optimum-cli` leaves to a command to say about its own parser."""
+    """Set what `optimum-cli` leaves to each command: the texts of the help, and no abbreviated options."""
     parser.description = description
     parser.usage = f"{parser.prog} {usage}"  # argparse's own would name all options
     # An abbreviation would be ambiguous between the two spellings of an option.

@@ -1,5 +1,5 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""What the user can mend is told in one line; everything else is a bug and keeps its traceback."""
+"""Errors that the user can fix are shown in one line; everything else is a bug and keeps its traceback."""
 
 from __future__ import annotations
 

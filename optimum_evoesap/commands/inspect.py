@@ -38,7 +38,7 @@ class InspectCommand(BaseOptimumCLICommand):
         add_option(output, "--json", default=False, action="store_true", help="Print JSON (default: off)")
 
     def run(self) -> None:
-        """Print what the config tells."""
+        """Print what follows from the config."""
         with errors_in_one_line():
             from ..reports.inspection import inspect_model
 

@@ -55,7 +55,7 @@ class PruneCommand(BaseOptimumCLICommand):
         _add_hub_options(parser.add_argument_group("Hub"))
 
     def run(self) -> None:
-        """Prune, save, push, and print what came of it."""
+        """Prune, save, push, and print a summary."""
         with errors_in_one_line():
             _run(self.args)
 
@@ -74,8 +74,8 @@ def _add_loading_options(group: Any) -> None:
         "--device-map",
         default="auto",
         type=parse_device_map,
-        help="Where the model lies: auto (the accelerators that there are), a device such as cuda:0, none (the CPU), "
-        "or a JSON object from module to device (default: auto)",
+        help="Where the model is put: auto (the available accelerators), a device such as cuda:0, none (the CPU), or "
+        "a JSON object from module to device (default: auto)",
     )
 
 
@@ -93,7 +93,7 @@ def _add_output_options(group: Any) -> None:
         dest="resume",
         default=True,
         action="store_false",
-        help="Begin anew, also where a killed run left its state in the output folder (default: go on with it)",
+        help="Start again, also where a killed run left its state in the output folder (default: go on with it)",
     )
     add_option(
         group,
@@ -123,7 +123,7 @@ def _run(args: Namespace) -> None:
     from ..reports.summary import summarize
 
     hub_arguments = _hub_arguments(args)
-    # A user of the terminal wants to read that a killed run goes on; a library keeps silent about it.
+    # On the terminal the user should read that a killed run goes on; a library should not print it.
     logging.basicConfig(format="%(message)s")
     logging.getLogger("optimum_evoesap").setLevel(logging.INFO)
     check_output_folder(args.output, args.model)
@@ -143,7 +143,7 @@ def make_config(args: Namespace) -> EvoESAPConfig:
     """The configuration file, where there is one, overridden by the options of the command line.
 
     Raises:
-        ValueError: A wrong value, or a sparsity next to removed counts, which would go unheard.
+        ValueError: A wrong value, or a sparsity next to removed counts, which would be ignored.
         OSError: The file is missing or no JSON.
     """
     from ..configuration import EvoESAPConfig

@@ -81,7 +81,7 @@ def encode_media_chat(
 def _carry_labels(plain: EncodedDocument, input_ids: list[int], only_answers: bool) -> list[int]:
     """Carry the labels of a text over to its tokens with every image in its place.
 
-    The two are equal but for what the processor puts in for an image, which is never scored.
+    The two differ only in what the processor puts in for an image, which is never scored.
     """
     labels = [IGNORE_INDEX] * len(input_ids)
     for start, place, length in SequenceMatcher(

@@ -1,5 +1,5 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""How text becomes windows of tokens: the choices, and the error of data that cannot."""
+"""The options by which text becomes windows of tokens, and the error for data that cannot be used."""
 
 from __future__ import annotations
 

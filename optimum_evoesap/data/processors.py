@@ -64,5 +64,5 @@ def _rendered(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> st
     try:
         return tokenizer.apply_chat_template(messages, tokenize=False)
     except (TemplateError, TypeError):
-        # The template takes no such content, or no lone question; what is given to it later tells which.
+        # The template takes no such content, or no question alone; rendering the real conversation will show which.
         return ""

@@ -33,7 +33,7 @@ _INPUT_NAME = re.compile("pixel|image|video|audio|feature|grid|mm_")
 def further_tensors(row: Mapping[str, Any]) -> Window:
     """The tensors of a tokenized row that are not tokens, labels, masks or positions; empty for a row of text.
 
-    Columns that hold no tensor are left out, as are single numbers and what tokenizers return for other ends.
+    Columns that hold no tensor are left out, as are single numbers and what tokenizers return for other purposes.
 
     Raises:
         DataError: A column with the name of a model input holds lists that no tensor can be made of.

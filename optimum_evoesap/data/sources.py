@@ -36,7 +36,7 @@ class Source:
 
     @property
     def label(self) -> str:
-        """The name for people: a path is shortened to its last part, which may be published without harm."""
+        """The name to show: a path is shortened to its last part, so that it can be published."""
         name = PurePath(self.name).name if os.path.exists(self.name) else self.name
         return f"{name}@{self.revision}" if self.revision else name
 

@@ -32,7 +32,7 @@ class TokenizedData:
             windows, `position_ids`, which restart at each document. A window may have further tensors, such as
             `pixel_values`, in any shape and dtype that the model takes for a batch of this window alone. The tensors
             must not be changed afterwards.
-        description: What the data are, for people.
+        description: What the data are, in words.
 
     Raises:
         DataError: Only some of the sequences that can share a batch have `position_ids`.

@@ -84,7 +84,7 @@ def tokenized_windows(row: Mapping[str, Any], options: DataOptions) -> Iterator[
 
 
 def row_labels(window: Window, scored_tokens: str) -> torch.Tensor:
-    """Labels of a tokenized window: the given ones or all tokens, without padding and what nothing predicts."""
+    """Labels of a tokenized window: the given ones or all tokens, without padding and tokens that nothing predicts."""
     input_ids = window["input_ids"]
     if scored_tokens == "answers" and "labels" not in window:
         raise DataError(

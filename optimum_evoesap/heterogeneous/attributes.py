@@ -1,5 +1,5 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""The config attribute that says how many experts there are: where it stands, its global value, its overrides."""
+"""The config attribute that says how many experts there are: which config has it, its global value, its overrides."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def is_expert_count(name: str) -> bool:
 def expert_counts(config: PretrainedConfig) -> Iterator[tuple[str, int]]:
     """Integers of a model's text config that could count experts, as (attribute, value).
 
-    One that stands in a config nested in the text config (DBRX keeps it in `ffn_config`) goes by its own name.
+    One in a config nested in the text config (DBRX keeps it in `ffn_config`) is given under its own name.
     """
     text_config = config.get_text_config(decoder=True)
     for holder in (text_config, *nested_configs(text_config).values()):
@@ -36,7 +36,7 @@ def expert_counts(config: PretrainedConfig) -> Iterator[tuple[str, int]]:
 
 
 def count_holder(text_config: PretrainedConfig, attribute: str) -> PretrainedConfig:
-    """The config that an attribute really stands in: the text config itself, or one nested in it."""
+    """The config that really has an attribute: the text config itself, or one nested in it."""
     if attribute not in text_config.__dict__:
         for nested in nested_configs(text_config).values():
             if attribute in nested.__dict__:

@@ -3,8 +3,8 @@
 
 transformers reads `per_layer_config` from config.json, but most models hand every decoder layer the global config
 (transformers PR 45332 is to change that). While a model whose config overrides expert counts is being built, each of
-its layers gets the config of that layer instead. All other models are untouched, and the step stands aside for the
-model types that transformers builds so itself.
+its layers gets the config of that layer instead. All other models are untouched, and so are the model types that
+transformers itself builds this way.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _MARK = "_evoesap_builds_layers"
 class _UnderConstruction(threading.local):
     """Configs of the models that this thread is building, each with the layers that have taken their own config.
 
-    The configs themselves are left alone: a mark on one would outlive a construction that fails. An entry counts only
-    as long as the half-built model lives.
+    The configs themselves are not changed: a mark on one would remain after a construction that fails. An entry is
+    valid only as long as the half-built model exists.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,8 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
 """Models with a text model inside that read the config-wide expert count of its config each time they run.
 
-Their auxiliary loss does. transformers refuses the read where layers have counts of their own; it is allowed for the
-configs of living models alone, so that everybody else still hears that the number says nothing.
+Their auxiliary loss does. transformers refuses the read where layers have counts of their own. It is allowed only for
+the configs of models that still exist; all other code still gets the error.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from .validation import allow_global_reads
 
 
-# In the model's own attributes, so that each kind of copy takes it along.
+# In the model's own attributes, so that every kind of copy has it too.
 _MARK = "_evoesap_reads_counts"
 
 
@@ -73,7 +73,7 @@ def install(model_class: type) -> None:
 
     @functools.wraps(restore)
     def __setstate__(self, state):
-        # `copy` and `pickle` end here, without the constructor.
+        # `copy` and `pickle` call this in place of the constructor.
         restore(self, state)
         if _MARK in vars(self):
             _readers.add(self)

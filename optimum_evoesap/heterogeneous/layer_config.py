@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class _LayerConfigMixin:
     """Reads its own overrides first and everything else from the live config of the model, at each access.
 
-    transformers hands a layer a copy of the config. A copy never learns of a later `set_attn_implementation` or
+    transformers gives a layer a copy of the config. A copy does not see a later `set_attn_implementation` or
     `set_experts_implementation`, which change the model's config in place; this view does.
     """
 
@@ -70,13 +70,13 @@ def layer_config(config: PretrainedConfig, overrides: dict[str, Any]) -> Pretrai
 def give_layer_config(
     modules: Iterable[nn.Module], config: PretrainedConfig, overrides: dict[str, Any], undo: ExitStack | None = None
 ) -> None:
-    """Give a layer's modules the config they would have if they were built with `overrides`.
+    """Give a layer's modules the config that they would have if they had been built with `overrides`.
 
     Args:
         modules: The decoder layer, or several of one index.
         config: The live config of the model.
-        overrides: Values of this layer; where all layers are alike, none gives the model's config itself.
-        undo: Takes the ways back.
+        overrides: Values of this layer; where it is empty and all layers are equal, they get the model's own config.
+        undo: Gets a callback for each module that restores the config it had.
     """
     own = layer_config(config, overrides) if overrides or config.is_heterogeneous else config
     for module in (part for whole in modules for part in whole.modules()):

@@ -1,8 +1,8 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""Let configs stand in which layers have different expert counts, where transformers' own checks trip over them.
+"""Accept configs whose layers have different expert counts where transformers' own checks would refuse them.
 
 Some configs read the expert count while they validate themselves, and some models ask for the config of a layer type
-(for rotary embeddings) and want all layers of the type to be alike. Expert counts concern neither.
+(for rotary embeddings) and need all layers of the type to be equal. Expert counts matter for neither.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def allow_global_reads(readers: Any) -> None:
         return allowed.fget(self) or readers.allows(self)
 
     mixin.allow_global_per_layer_attribute_access = property(is_allowed, allowed.fset)
-    # transformers warns once a process of such a read; here it is foreseen.
+    # transformers warns of such a read once in each process; here it is intended.
     configuration_utils.logger.addFilter(
         lambda record: not readers or "Reading global config value" not in str(record.msg)
     )
@@ -66,7 +66,7 @@ def install() -> None:
 
     missing = [name for name in _CHANGED if not hasattr(configuration_utils, name)]
     if missing:
-        # Raised here, it would keep every user of transformers from every model.
+        # An error here would stop every use of transformers, with any model.
         logger.warning(
             "This transformers has no %s: models whose layers have different numbers of experts cannot be loaded. "
             "optimum-evoesap knows transformers 5.17 to 5.23.",
@@ -90,7 +90,7 @@ def install() -> None:
 
 
 def _for_layer_types(get_item: Callable[..., Any]) -> Callable[..., Any]:
-    """Let layers that differ only in their expert counts be alike when the config of a layer type is asked for."""
+    """Let layers that differ only in their expert counts pass as equal when the config of a layer type is read."""
 
     @functools.wraps(get_item)
     def __getitem__(self, layer_idx):

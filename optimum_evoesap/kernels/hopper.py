@@ -9,23 +9,23 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 from .triton_common import IS_INTERPRETED
 
 
-# Of a product. Four stages of operands, and half a tile of results on its way to memory where a kernel stores whole
-# rows, fill the shared memory of a multiprocessor.
+# Block sizes of a product. Four stages of operands, and half a tile of results where a kernel stores whole rows, fill
+# the shared memory of a multiprocessor.
 ROWS, COLUMNS, INNER = 128, 256, 64
 OPTIONS = {"num_warps": 8, "num_stages": 4}
 HALF = COLUMNS // 2
 
 _MAJOR = 9
-# Descriptors ask for addresses of whole 16 bytes.
+# Descriptors need addresses that are multiples of 16 bytes.
 _ALIGNMENT = 16
-# The products of Triton's interpreter know no bfloat16.
+# Triton's interpreter has no products in bfloat16.
 _DTYPES = (torch.float16,) if IS_INTERPRETED else (torch.float16, torch.bfloat16)
 
 
 def runs_products(*tensors: torch.Tensor) -> bool:
-    """Whether tensors, all operands of products, are in one half precision, on Hopper, and laid out for it."""
+    """Whether the products take these operands: one dtype of half precision, on Hopper, aligned in memory."""
     dtype, device = tensors[0].dtype, tensors[0].device
-    # Subclasses, as those of quantized weights, hold their numbers elsewhere.
+    # Subclasses, such as quantized weights, keep their values elsewhere.
     if any(type(tensor) not in (torch.Tensor, torch.nn.Parameter) for tensor in tensors):
         return False
     is_one_dtype = dtype in _DTYPES and all(tensor.dtype == dtype for tensor in tensors)
@@ -38,7 +38,7 @@ def descriptor(tensor: torch.Tensor, *block: int) -> TensorDescriptor:
 
 
 def num_programs(device: torch.device) -> int:
-    """Programs that stay until all tiles are done: one on each multiprocessor."""
+    """Number of persistent programs, which run until all tiles are done: one on each multiprocessor."""
     return 1 if IS_INTERPRETED else torch.cuda.get_device_properties(device).multi_processor_count
 
 

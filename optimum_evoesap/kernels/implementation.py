@@ -23,7 +23,7 @@ def is_triton_available() -> bool:
 
 @lru_cache
 def _has_descriptors() -> bool:
-    """Whether Triton has what the products read through: from 3.4 on."""
+    """Whether Triton has tensor descriptors, through which the products read: from 3.4 on."""
     return is_triton_available() and importlib.util.find_spec("triton.tools.tensor_descriptor") is not None
 
 
@@ -37,7 +37,7 @@ def runs_products(*operands: torch.Tensor) -> bool:
 
 
 def choose_implementation(impl: str, *tensors: torch.Tensor | None) -> str:
-    """`"torch"` or `"triton"` for `impl` and the tensors that go in.
+    """`"torch"` or `"triton"` for `impl` and the given tensors.
 
     `"auto"` takes Triton for bfloat16, float16 and float32 on CUDA where no gradient is asked for.
 
@@ -49,7 +49,7 @@ def choose_implementation(impl: str, *tensors: torch.Tensor | None) -> str:
         return impl
     if impl not in ("auto", "triton"):
         raise ValueError(f"impl={impl!r} is unknown: use 'auto', 'torch' or 'triton'.")
-    # On the CPU Triton only runs in its interpreter, for tests: never by itself.
+    # On the CPU Triton only runs in its interpreter, which is for tests and never chosen here.
     if impl == "auto" and not all(tensor.is_cuda for tensor in given):
         return "torch"
     obstacle = _obstacle(given)

@@ -29,7 +29,7 @@ class OutputHead:
 
     @property
     def weight(self) -> torch.Tensor:
-        """Shape (vocabulary, hidden size); rows behind the vocabulary are padding, which the model cuts off too."""
+        """Shape (vocabulary, hidden size); rows past the vocabulary are padding, which the model cuts off too."""
         return self.linear.weight[: self.vocabulary]
 
     @property
@@ -49,7 +49,7 @@ class OutputHead:
 
 @torch.no_grad()
 def final_hidden_states(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """What enters the output layer, shape (batch, tokens, hidden size): the whole model runs, but for that layer.
+    """What enters the output layer, shape (batch, tokens, hidden size): the model runs without that layer.
 
     Args:
         model: A model with an output layer.
@@ -65,13 +65,13 @@ def final_hidden_states(model: PreTrainedModel, inputs: Mapping[str, torch.Tenso
         seen.append(hidden)
         return hidden[..., :1]
 
-    # A hook of accelerate's stands there already where the model is spread over devices.
+    # Where the model is spread over devices, a hook of accelerate is there already.
     own = vars(linear).get("forward")
     vars(linear)["forward"] = idle_forward
     try:
         model(**inputs, use_cache=False)
     except (RuntimeError, ValueError):
-        # After the layer comes only what the model does with logits, and it may mind their shape.
+        # After the layer the model only works on the logits, and that may fail for their shape.
         if not seen:
             raise
     finally:
@@ -117,7 +117,7 @@ def find_output_head(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor])
             f"{type(model).__name__} gives NaN or infinite logits on the data. Check the weights, or load the model "
             "in another dtype (bfloat16 or float32 in place of float16)."
         )
-    # The nearest of all: a high soft cap hardly shows on small logits, so the first form that is close could be wrong.
+    # The nearest of all: a high soft cap hardly changes small logits, so the first form that is close could be wrong.
     plain = OutputHead(linear, logits.shape[-1])
     forms = list(_known_forms(plain, hidden, logits, model.config.get_text_config(decoder=True)))
     errors = [float((head(hidden).float().to(logits.device) - logits).abs().max()) for head in forms]

@@ -1,5 +1,5 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""The tokenizer or processor that lies with a model."""
+"""The tokenizer or processor that comes with a model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
 def find_processor(path: str, **model_kwargs: Any) -> Processor | None:
-    """Load the processor or tokenizer that lies with a model; `None` where there is none (tokens need none)."""
+    """Load the processor or tokenizer that comes with a model; `None` where there is none (tokens need none)."""
     try:
         return load_processor(path, **model_kwargs)
     except (OSError, ValueError) as error:

@@ -75,7 +75,7 @@ def base_card_metadata(base_model: str | None, token: str | bool | None = None) 
 
     Returns:
         The metadata, `{}` when there is no card or it cannot be reached. That is logged and never an error: a long
-        run must not fail at its end for want of a card.
+        run must not fail at its end because a card is missing.
     """
     import yaml
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HTTPError
@@ -113,8 +113,8 @@ def _metadata(result: PruningResult, config: dict[str, Any], base: dict[str, Any
     return ModelCardData(
         base_model=result.base_model if is_known else None,
         # The Hub knows adapter, merge, quantized and finetune. Pruned weights keep their precision, so "quantized"
-        # would file them among the drop-in copies of the base model. "finetune" (the same architecture with other
-        # weights) is what the Hub infers for pruned checkpoints; it is said here so that it does not depend on files.
+        # would list them with the drop-in copies of the base model. "finetune" (the same architecture with other
+        # weights) is what the Hub infers for pruned checkpoints; it is set here so that it does not depend on files.
         base_model_relation="finetune" if is_known else None,
         library_name="transformers",
         pipeline_tag=base.get("pipeline_tag") or _PIPELINES.get(result.model_loader, "text-generation"),

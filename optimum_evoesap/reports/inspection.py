@@ -1,5 +1,5 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""What pruning would do to a model, told from its config alone: no weight is read."""
+"""What pruning would do to a model, from its config alone: no weight is read."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class LayerInspection:
 
 @dataclass
 class PruningOutlook:
-    """What the uniform allocation of a sparsity would leave. Where all sparse layers are alike, so does any other.
+    """What the uniform allocation of a sparsity would leave; the same as any other if all sparse layers are equal.
 
     Attributes:
         sparsity: Removed experts over all routed experts, as achieved.
@@ -112,7 +112,7 @@ def inspect_model(model_or_path: str | Path | PreTrainedModel, **kwargs: Any) ->
 
     Example:
         ```python
-        >>> from optimum_evoesap.reports.inspection import inspect_model
+        >>> from optimum_evoesap import inspect_model
 
         >>> inspect_model("allenai/OLMoE-1B-7B-0125-Instruct").expert_share
         ```

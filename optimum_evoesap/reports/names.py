@@ -1,5 +1,5 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""Which names in a record belong to the Hub, and which are paths of somebody's machine that no card may show."""
+"""Which names in a record are on the Hub, and which are local paths that no model card may show."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def without_local_paths(text: str, known_paths: Iterable[str] = ()) -> str:
     for path in sorted(known_paths, key=len, reverse=True):
         text = text.replace(path, LOCAL_DATA)
     if _PATH_START.match(text):
-        return LOCAL_DATA  # a path with spaces cannot be told from the words behind it
+        return LOCAL_DATA  # where a path with spaces ends is unknown
 
     def replace(word: re.Match[str]) -> str:
         name, tail = re.fullmatch(r"(.*?)((?::\d+)?[.:!?]*)", word[0]).groups()  # type: ignore[union-attr]

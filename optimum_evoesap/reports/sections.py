@@ -1,7 +1,7 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
 """The sections of the model card, one function each: they turn a [`PruningResult`] into Markdown.
 
-A section that the record has nothing for is an empty string.
+A section for which the record has no data is an empty string.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ def _kept_counts(result: PruningResult) -> list[int]:
 
 
 def _is_uniform(result: PruningResult) -> bool:
-    # What a plain checkpoint can say is one number of experts, so the kept counts decide, not the removed ones.
+    # A plain checkpoint can store only one number of experts, so the kept counts decide, not the removed ones.
     return len(set(_kept_counts(result))) <= 1
 
 

@@ -24,12 +24,12 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str] | None = None) ->
 
 
 def short_count(number: int) -> str:
-    """Such as `6.92B`."""
+    """A number in short, such as `6.92B`."""
     return _short(number, _COUNT_UNITS, "")
 
 
 def short_bytes(number: int) -> str:
-    """Such as `13.84 GB`, in powers of ten, as the Hub has it."""
+    """A size in short, such as `13.84 GB`, in powers of ten like on the Hub."""
     return _short(number, _BYTE_UNITS, " ")
 
 

@@ -14,9 +14,9 @@ from ..heterogeneous.import_hook import install_after_import
 class Hooks:
     """Replacements in one library, each made when its module is imported.
 
-    A plugin runs before its host has imported its models, and importing them for it would be slow, so it must wait. A
-    module that has no longer what is to be replaced is remembered rather than reported: the host may be busy with a
-    model that does not need it.
+    A plugin runs before its host has imported its models, and importing them early would be slow, so it must wait. If
+    a module no longer has a function to replace, that is remembered and not raised: the host may run a model that
+    does not need it.
     """
 
     def __init__(self, package: str) -> None:

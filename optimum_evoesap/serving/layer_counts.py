@@ -1,8 +1,8 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""Answer reads of a config-wide expert count, where layers have counts of their own, as a server needs it.
+"""Answer reads of a config-wide expert count where layers have counts of their own, in the way that a server needs.
 
 A server's model classes read one count from the config. While a layer is being built they get the count of that layer,
-and otherwise, as for tables of all experts there could be, the largest one. This holds for every copy of the config.
+and otherwise the largest one (tables over all experts need it). This holds for every copy of the config.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def answering_reads(read: Callable[[Any, str], Any], check: Callable[[], None]) 
 
     Args:
         read: transformers' own, which raises for them.
-        check: Called before such an answer; raises if the server could not use it rightly.
+        check: Called before such an answer; raises if the server could not use it correctly.
     """
 
     @functools.wraps(read)
@@ -102,6 +102,6 @@ def answering_reads(read: Callable[[Any, str], Any], check: Callable[[], None]) 
             return overrides.get(_under_construction.layer, values.get(key))
         return max([*overrides.values(), values.get(key) or 0])
 
-    # Code that a checkpoint brings along (hub/modeling_evoesap.py) looks for this, and then leaves the answers to it.
+    # The code in a checkpoint (checkpoint/modeling_evoesap.py) looks for this, and then does not answer itself.
     setattr(__getattribute__, "answers_for_layers", True)  # noqa: B010
     return __getattribute__

@@ -60,7 +60,7 @@ def check_layers(model: Any, counts: ExpertCounts) -> None:
     name, seen = type(model).__name__, _layers_elsewhere(model)
     fused = [path for path, module in model.named_modules() if _has_fused_shared_experts(module)]
     if fused:
-        # They are loaded under the number behind the last routed expert, the same for all layers.
+        # They are loaded under the number after the last routed expert, the same for all layers.
         raise RuntimeError(
             f"vLLM has put the shared experts of {name} behind the routed ones ({fused[0]}), which needs the same "
             "number of experts in each layer. Unset VLLM_ROCM_USE_AITER_FUSION_SHARED_EXPERTS."

@@ -1,8 +1,8 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
 """The vLLM plugin: vLLM builds each decoder layer with its own expert count from `per_layer_config`.
 
-vLLM calls `register` in each of its processes (entry point group `vllm.general_plugins`). What is replaced does
-nothing unless the config of a model has expert counts that differ from layer to layer.
+vLLM calls `register` in each of its processes (entry point group `vllm.general_plugins`). The replacements do nothing
+unless the config of a model has expert counts that differ from layer to layer.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def _check_hooks() -> None:
 
 
 def _summarising_once(get_configs: Callable[..., Any]) -> Callable[..., Any]:
-    """Have a model described as a whole where only experts differ from layer to layer.
+    """Let vLLM describe a model as a whole where only experts differ from layer to layer.
 
-    It is for their KV caches that vLLM describes layers one by one; with multi-head latent attention it refuses to.
+    vLLM describes layers one by one for their KV caches, and refuses to with multi-head latent attention.
     """
 
     @functools.wraps(get_configs)
@@ -64,7 +64,7 @@ def _summarising_once(get_configs: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _refusing(verify: Callable[..., None]) -> Callable[..., None]:
-    """The first look that vLLM takes at model and options together, in the process of the user."""
+    """Refuse where vLLM first looks at model and options together, in the process of the user."""
 
     @functools.wraps(verify)
     def verify_with_parallel_config(self, parallel_config):
@@ -80,7 +80,7 @@ def _refusing(verify: Callable[..., None]) -> Callable[..., None]:
 def _making_layers(make: Callable[..., Any]) -> Callable[..., Any]:
     signature = inspect.signature(make)
     if "layer_fn" not in signature.parameters:
-        return make  # of another vLLM: the check of what was built will tell
+        return make  # of another vLLM: the check of the built layers will report it
 
     @functools.wraps(make)
     def make_layers(*args, **kwargs):

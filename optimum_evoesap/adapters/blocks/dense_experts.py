@@ -29,7 +29,7 @@ class DenseExperts(MoEBlock):
         return isinstance(value, torch.Tensor) and value.ndim == 3 and names == ["hidden_states"]
 
     def restrict(self, kept: Sequence[int], undo: ExitStack) -> None:
-        """Give removed experts zeros to work on, and hand on only the outputs of the kept ones."""
+        """Give removed experts zeros as input, and return only the outputs of the kept ones."""
         num_experts, chosen = self.num_experts, list(kept)
 
         def pad(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
@@ -49,8 +49,8 @@ class DenseExperts(MoEBlock):
     def observe(self, record: Record, undo: ExitStack) -> None:
         """Read the outputs as they come, and the gate weights that the router returned.
 
-        The weight stands inside the expert here, f(weight x token); what the expert adds to the hidden state is its
-        output as it is. So the norm of a route is that of f(weight x token) over the weight.
+        The weight is applied inside the expert here, f(weight x token), and the output is added to the hidden state
+        as it is. So the norm of a route is that of f(weight x token) divided by the weight.
         """
         for experts, router in zip(self.experts, self._routers()):
             scores: list[torch.Tensor] = []

@@ -1,8 +1,8 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""LongCat-Flash: experts beside which there are some that return the token as it is.
+"""LongCat-Flash: besides its experts there are some that return the token as it is.
 
-Source: `LongcatFlashExperts` in transformers/models/longcat_flash/modeling_longcat_flash.py. Indices behind the last
-expert mean identity. With one expert a token its loop fails, so a route cannot be looked at alone.
+Source: `LongcatFlashExperts` in transformers/models/longcat_flash/modeling_longcat_flash.py. Indices past the last
+expert mean identity. With one expert a token its loop fails, so a route cannot be run alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .routed_experts import RoutedExperts
 
 @register_adapter
 class IdentityExperts(RoutedExperts):
-    """Routed experts with identity experts behind them."""
+    """Routed experts followed by identity experts."""
 
     @classmethod
     def claims(cls, owner: nn.Module, name: str) -> bool:

@@ -40,7 +40,7 @@ class ListedExperts(MoEBlock):
         What a block returns is linear in what its experts return. So it is run again with idle experts that return
         marks: a one in the place of their own number, then their norms in that place. What comes out are gate weights,
         and gate weights x norms, as the block applied them; no router is computed a second way. Marks of half the
-        height must come out half as high: that tells a block that is not linear.
+        height must come out half as high: otherwise the block is not linear.
         """
         watched = _Watched()
         for number, expert in enumerate(self._list.value):

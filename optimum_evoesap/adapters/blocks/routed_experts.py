@@ -19,7 +19,7 @@ class RoutedExperts(MoEBlock):
 
     @classmethod
     def claims(cls, owner: nn.Module, name: str) -> bool:
-        """All experts; asked last."""
+        """True for all experts; this class is tried last."""
         return True
 
     def restrict(self, kept: Sequence[int], undo: ExitStack) -> None:
@@ -36,7 +36,7 @@ class RoutedExperts(MoEBlock):
 
         The outputs that come back are those of the experts themselves. Their norms are taken, then they are weighted
         and summed as the module would have done. So the indices and weights are the router's own, and no expert runs
-        on a token not routed to it. The fused implementation hands out the norms by itself.
+        on a token not routed to it. The fused implementation gives the norms by itself.
         """
         for experts in self.experts:
             if runs_fused(experts):

@@ -22,7 +22,7 @@ from ..block import MoEBlock, Record, Routes, post_hook, pre_hook, register_adap
 
 @register_adapter
 class SortedExperts(MoEBlock):
-    """Experts that get their tokens in one piece each."""
+    """Experts that each get all their tokens in one piece."""
 
     @classmethod
     def claims(cls, owner: nn.Module, name: str) -> bool:

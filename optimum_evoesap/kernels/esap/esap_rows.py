@@ -1,5 +1,5 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""sum_v min(p_v, q_v) of two tensors of logits: the plain torch form, and the way to the Triton kernel."""
+"""sum_v min(p_v, q_v) of two tensors of logits: the plain torch form, and the call of the Triton kernel."""
 
 from __future__ import annotations
 

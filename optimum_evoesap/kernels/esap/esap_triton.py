@@ -1,5 +1,5 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""The Triton kernel behind [`~kernels.esap_rows`]: sum_v min(p_v, q_v) with one read of both logit tensors.
+"""The Triton kernel behind [`~kernels.esap.esap_rows`]: sum_v min(p_v, q_v) with one read of both logit tensors.
 
 min(p_v, q_v) needs both log-sum-exps first, so a row is needed twice, and two rows of a large vocabulary (600 KB in
 bfloat16) are too long for one program to keep. So a row is cut into slices, one program each: a program reads its
@@ -17,7 +17,7 @@ import triton.language as tl
 
 
 LOG2_E = tl.constexpr(1.4426950408889634)
-# A slice of -inf alone has this maximum: finite, so that no difference of infinities arises.
+# The maximum of a slice that holds only -inf: finite, so that no difference of infinities arises.
 LOWEST = tl.constexpr(-1.0e38)
 
 
@@ -53,7 +53,7 @@ def _load_logits(
 
 @triton.jit
 def _pack(maximum, total):
-    """Maximum and sum in one word, so that both appear at once; never zero, since one of them is not."""
+    """Maximum and sum in one word, so that both can be read at once; never zero, since one of them is not."""
     low = total.to(tl.int32, bitcast=True).to(tl.int64) & 0xFFFFFFFF
     return (maximum.to(tl.int32, bitcast=True).to(tl.int64) << 32) | low
 

@@ -12,14 +12,14 @@ from .esap_rows import esap_rows
 from .output_weights import OutputWeights
 
 
-# Logits of a chunk that are in memory. Larger chunks read the weight less often; see benchmarks/NOTES.md.
+# Bytes of the logits of a chunk. Larger chunks read the weight less often; see benchmarks/NOTES.md.
 _CHUNK_BYTES = 236 * 10**6
-# The same for the torch form: its float32 copies of a logit, teacher and student together, and how much they may take.
+# The same for the torch form: bytes of the float32 copies of a logit, teacher and student together, and of a chunk.
 _TORCH_BYTES_PER_LOGIT = 24
 _TORCH_CHUNK_BYTES = 768 * 10**6
-# Chunks of whole tiles of the matrix product, where they are larger than one.
+# Chunks that are larger than a tile of the matrix product are whole tiles.
 _TILE = 128
-# More hidden states than these do not stay in the cache while the columns of the weight pass.
+# More hidden states than these do not stay in the cache while the columns of the weight are read.
 _LARGEST_FUSED_CHUNK = 4096
 
 
@@ -140,7 +140,7 @@ def _triton_rows(
     from .overlap_rows import OverlapRows
 
     vocabulary, size = output.weight.shape[0], parts[0].stop
-    # Rows of logits start at whole 32 bytes, whatever the vocabulary.
+    # Rows of logits start at multiples of 32 bytes, whatever the vocabulary.
     logits = teacher_hidden.new_empty(2 * size, -(-vocabulary // 16) * 16)[:, :vocabulary]
     rows = OverlapRows(teacher_hidden.shape[0], logits, known is not None, num_chunks=len(parts))
     for part in parts:
@@ -165,7 +165,7 @@ def _fused_rows(
     known: torch.Tensor,
     parts: list[slice],
 ) -> torch.Tensor:
-    """The overlap inside the products; only the student's logits come into memory."""
+    """The overlap inside the products; only the student's logits are written to memory."""
     from .linear_esap_launch import FusedProducts
 
     products = FusedProducts(output, chunk_size=parts[0].stop)

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class FusedProducts:
-    """sum_v min(p_v, q_v) of chunks of positions, made inside the products with the weight of the output layer.
+    """sum_v min(p_v, q_v) of chunks of positions, computed inside the products with the weight of the output layer.
 
     Args:
-        output: Its weight, and what else makes logits; `hopper.runs_products` must take the weight.
+        output: The output layer; `hopper.runs_products` must take its weight.
         chunk_size: Positions of the largest chunk.
     """
 
@@ -36,7 +36,7 @@ class FusedProducts:
         self._words = torch.empty(num_words, dtype=torch.int32, device=self._device)
         self._weight = hopper.descriptor(weight, hopper.COLUMNS, hopper.INNER)
         self._programs = hopper.num_programs(self._device)
-        # Few rows at once: the parts of a row are many.
+        # Few rows at once, since each has many parts.
         self._reduction = {"BLOCK_PARTS": triton.next_power_of_2(self._num_parts), "BLOCK_ROWS": 8}
         self._options = hopper.OPTIONS | {
             "HAS_BIAS": has_bias,
@@ -54,7 +54,7 @@ class FusedProducts:
         count, rows = teacher.shape[0], self._empty(teacher.shape[0])
         known = teacher_log_sum_exp.float().contiguous()
         grid, reduction_grid = (self._programs,), (triton.cdiv(count, self._reduction["BLOCK_ROWS"]),)
-        # What the student's product leaves of its parts is summed up before the teacher's product leaves its own.
+        # The student's sums are used up before the teacher's product writes to the same memory.
         maxima, totals, overlaps = self._maxima, self._totals, self._totals
         of_teacher, of_student = (
             hopper.descriptor(hidden, hopper.ROWS, hopper.INNER) for hidden in (teacher, student)

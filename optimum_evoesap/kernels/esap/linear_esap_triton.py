@@ -1,12 +1,12 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""The Triton kernels that make ESAP inside the two products of the output layer, for Hopper.
+"""The Triton kernels that compute ESAP inside the two products of the output layer, for Hopper.
 
 The student's product comes first. It writes its logits once, with the maximum and the sum of each part of a row; these
 give the student's log-sum-exp. Then the teacher's product turns each tile of its logits into overlaps right away: the
 student's logits are read once, and the teacher's are never written.
 
-Nobody else reads the student's logits, so they lie in memory as the threads of a product hold them: each thread writes
-and reads its own, straight from and to its registers. Two neighbours of a row, which one thread has, share a word.
+No other kernel reads the student's logits, so they are stored in the order in which the threads of a product hold
+them: each thread writes and reads its own, directly from and to its registers. A word holds two neighbouring logits.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _product(
 
 @triton.jit
 def _within(even, odd, column, vocabulary, EVEN: tl.constexpr):
-    """-inf behind the vocabulary, where it can end inside a tile."""
+    """-inf past the vocabulary, where it can end inside a tile."""
     if not EVEN:
         if column + 2 * even.shape[1] > vocabulary:
             columns = column + 2 * tl.arange(0, even.shape[1])[None, :]
@@ -54,7 +54,7 @@ def student_kernel(
     """The student's logits; of each part of their rows the maximum, and the sum of exponentials below it.
 
     `maxima` and `totals` have the shape (parts, rows). Tiles that share columns follow one another, so that the weight
-    is read once. `flatten` makes one loop of two: operands of the next tile are on their way while one is finished.
+    is read once. `flatten` makes one loop of two: operands of the next tile are loaded while one is finished.
     """
     WORDS: tl.constexpr = BLOCK_ROWS * BLOCK_COLUMNS // 2
     row_tiles = tl.cdiv(rows, BLOCK_ROWS)

@@ -1,5 +1,5 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""Launches the kernel in [`~kernels.esap.esap_triton`]: how rows are cut into slices, and where the slices meet."""
+"""Launches the kernel in [`~kernels.esap.esap_triton`]: how rows are cut into slices, and the memory that the slices share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .esap_triton import overlap_kernel
 
 
 class OverlapRows:
-    """sum_v min(p_v, q_v) of many rows, given a chunk at a time so that nothing is launched in between but the kernel.
+    """sum_v min(p_v, q_v) of many rows, given a chunk at a time; nothing but the kernel is launched in between.
 
     Args:
         num_rows: Rows of all chunks together.

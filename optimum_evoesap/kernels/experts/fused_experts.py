@@ -20,7 +20,7 @@ from ..implementation import is_triton_available
 from .names import NAME, ExpertsModule
 
 
-# What the fused forward stands in for where it cannot run, and what it replaces in calibration and search.
+# The implementation that the fused forward replaces in calibration and search, and that runs where it cannot.
 _STANDARD = "grouped_mm"
 _NORMS_LISTENER = "_evoesap_norms_listener"
 
@@ -37,7 +37,7 @@ def fused_experts_forward(
     Args:
         self: The experts module.
         hidden_states: Shape (tokens, hidden size).
-        top_k_index: Expert of each route, shape (tokens, top-k); numbers behind the last expert stand for none.
+        top_k_index: Expert of each route, shape (tokens, top-k); numbers past the last expert stand for none.
         top_k_weights: Gate weight of each route, shape (tokens, top-k).
 
     Returns:
@@ -83,7 +83,7 @@ def fused_experts(
     from .outputs import outputs_of_routes
 
     num_experts = experts.num_experts
-    # Any other number stands for no expert; so does the number of experts alone from here on.
+    # Any number outside the experts stands for none; from here on that is `num_experts` alone.
     indices = indices.clamp(-1, num_experts).remainder(num_experts + 1)
     outputs, places = outputs_of_routes(experts, hidden, indices)
     if getattr(experts, "has_post_expert_norm", False):
@@ -92,7 +92,7 @@ def fused_experts(
 
 
 def _can_fuse(experts: ExpertsModule, hidden: torch.Tensor, weights: torch.Tensor) -> bool:
-    # Those inside too: adapters put weights behind parametrizations.
+    # Parameters of modules inside count too: PEFT puts weights behind parametrizations.
     given = (hidden, weights, *experts.parameters())
     needs_gradient = torch.is_grad_enabled() and any(each.requires_grad for each in given)
     return not needs_gradient and hidden.is_cuda and hidden.dim() == 2 and supports(experts)

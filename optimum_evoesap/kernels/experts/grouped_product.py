@@ -1,5 +1,5 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""Products of each expert's rows with its weight, for which the rows of an expert begin at a whole tile."""
+"""Products of each expert's rows with its weight; the rows of each expert begin at the start of a tile."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from .. import hopper
 from .grouped_product_triton import grouped_product_kernel, move_kernel, row_tiles_kernel
 
 
-# Small launches: what a program of the kernels that place rows does.
+# Tiles and routes that one program of the two small kernels handles.
 _TILES_AT_ONCE, _ROUTES_AT_ONCE = 64, 1024
 
 
 @dataclass
 class RowTiles:
-    """Where the rows of routes lie, tile by tile; rows that no route has hold anything.
+    """The row of each route and the expert of each tile of rows; rows without a route hold any values.
 
     Attributes:
         places: Row of each route, shape (tokens * top-k,), int32.
-        num_rows: Rows with room for the last tile of each expert.
+        num_rows: Number of all rows; the last tile of each expert is whole too.
         expert_of_tile: Shape (tiles,), int32.
         first_tiles: First tile of each expert, and the number of all, shape (experts + 1,), int32.
     """
@@ -34,7 +34,7 @@ class RowTiles:
 
 
 def row_tiles(indices: torch.Tensor, places: torch.Tensor, ends: torch.Tensor) -> RowTiles:
-    """Move the rows of each expert to a whole tile; nothing waits for the device.
+    """Move the rows of each expert to the start of a tile; nothing waits for the device.
 
     Args:
         indices: Expert of each route, shape (tokens, top-k); `experts` stands for none.
@@ -66,7 +66,7 @@ def grouped_product(
     Args:
         rows: Shape (rows, inputs).
         weight: Shape (experts, outputs, inputs).
-        tiles: Whose the rows are.
+        tiles: Tells which expert the rows of each tile belong to.
         has_silu_gate: The outputs are gate and up, one after the other, and silu(gate) * up is returned.
 
     Returns:

@@ -21,7 +21,7 @@ def row_tiles_kernel(
     last_tiles = tl.cumsum(tiles, axis=0)
     tl.store(first_tiles + experts, last_tiles - tiles, mask=is_expert)
     tl.store(shifts + experts, (last_tiles - tiles) * BLOCK_ROWS - begin, mask=is_expert)
-    # What comes last: the number of all tiles, and routes to no expert.
+    # The last entries are the number of all tiles and the shift of routes to no expert.
     num_tiles, num_rows = tl.sum(tiles, axis=0), tl.max(end, axis=0)
     tl.store(first_tiles + num_experts, num_tiles)
     tl.store(shifts + num_experts, num_tiles * BLOCK_ROWS - num_rows)
@@ -47,11 +47,11 @@ def grouped_product_kernel(
     COLUMN_TILES: tl.constexpr, PIECES: tl.constexpr, HAS_SILU_GATE: tl.constexpr, PROGRAMS: tl.constexpr,
     BLOCK_ROWS: tl.constexpr, BLOCK_COLUMNS: tl.constexpr, BLOCK_INNER: tl.constexpr,
 ):  # fmt: skip
-    """A tile of rows belongs to one expert. Expert by expert, columns of its weight meet all its rows, then the next.
+    """A tile of rows belongs to one expert. The tiles of an expert that use the same weight columns come together.
 
     `weight` has the shape (experts * PIECES, outputs, inner size): a tile takes as many columns from each piece. With
     `HAS_SILU_GATE` the pieces are gate and up, and silu(gate) * up is all that is stored. `flatten` makes one loop of
-    two: operands of the next tile are on their way while one is finished.
+    two: operands of the next tile are loaded while one is finished.
     """
     WIDTH: tl.constexpr = BLOCK_COLUMNS // PIECES
     HALF: tl.constexpr = BLOCK_COLUMNS // 2

@@ -1,5 +1,5 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""Launches [`~kernels.experts.experts_triton`]. A route is one token at one expert; its place, its row."""
+"""Launches [`~kernels.experts.experts_triton`]. A route is one token at one expert; its place is its row."""
 
 from __future__ import annotations
 

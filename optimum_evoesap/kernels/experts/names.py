@@ -1,5 +1,5 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""What the files of this folder call things; no torch."""
+"""Names that the files of this folder share; importing them does not load torch."""
 
 from __future__ import annotations
 

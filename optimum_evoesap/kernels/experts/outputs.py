@@ -32,13 +32,14 @@ def outputs_of_routes(
         indices: Expert of each route, shape (tokens, top-k); the number of experts stands for none.
 
     Returns:
-        Outputs of shape (rows, hidden size), of which some rows may hold anything; rows of shape (tokens * top-k,).
+        Outputs of shape (rows, hidden size), where rows without a route hold any values; the row of each route, shape
+        (tokens * top-k,).
     """
-    # Fetched once: adapters make them anew each time.
+    # Read once: with LoRA each read computes the weights again.
     weights = (getattr(experts, _first_weight_name(experts)), experts.down_proj)
     routes = group_routes(indices, experts.num_experts)
     outputs_of = _outputs_by_tiles if _can_tile(experts, *weights) else _outputs_by_torch
-    # Some models hand over float32; the products are those of the weights' dtype, as in transformers.
+    # Some models pass float32; the products are computed in the weights' dtype, as in transformers.
     return outputs_of(experts, weights, hidden.to(weights[1].dtype), indices, routes)
 
 
@@ -93,7 +94,7 @@ def _first_weight_name(experts: ExpertsModule) -> str:
 
 
 def _can_tile(experts: ExpertsModule, *weights: torch.Tensor) -> bool:
-    """Whether our own products do it: no biases, contiguous weights of shape (experts, outputs, inputs), on Hopper."""
+    """Whether our own products can do it: no biases, contiguous weights (experts, outputs, inputs), on Hopper."""
     is_plain = not experts.has_bias and not experts.is_transposed
     is_whole = all(weight.is_contiguous() and len(weight) == experts.num_experts for weight in weights)
     return is_plain and is_whole and runs_products(*weights)

@@ -1,5 +1,5 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""Adds `"evoesap"` to the experts implementations of transformers, and loads the rest when it runs."""
+"""Adds `"evoesap"` to the experts implementations of transformers; its code is imported when it first runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .names import NAME
 
 
 def install() -> None:
-    """Enter the implementation in transformers' own table, for `model.set_experts_implementation("evoesap")`."""
+    """Add the implementation to transformers' own table, for `model.set_experts_implementation("evoesap")`."""
     from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
     ALL_EXPERTS_FUNCTIONS.register(NAME, _forward)

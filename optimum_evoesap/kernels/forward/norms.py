@@ -31,11 +31,11 @@ def fused_norms(model: nn.Module) -> Iterator[None]:
 
 def replace_rms_norm(module: nn.Module, undo: ExitStack) -> None:
     """Run `module` by torch's function where it is an RMS norm, until `undo` closes."""
-    # Where a model is spread over devices, a hook of accelerate's is the forward, and it calls this one.
+    # Where a model is spread over devices, accelerate has put its hook in `forward`, and that calls `_old_forward`.
     name = "_old_forward" if hasattr(module, "_hf_hook") else "forward"
     before = vars(module).get(name)
     if before is not None and getattr(before, "__func__", None) is not type(module).forward:
-        return  # a patch of somebody who counts on it
+        return  # patched by other code, which may need its patch
     norm = find_rms_norm(module)
     if norm is not None:
         vars(module)[name] = norm
@@ -46,8 +46,8 @@ def replace_rms_norm(module: nn.Module, undo: ExitStack) -> None:
 def find_rms_norm(module: Any) -> Callable[[torch.Tensor], torch.Tensor] | None:
     """The same norm by torch's function; `None` where the module is something else.
 
-    A copy of the module is tried in float32 with weights and inputs of all sizes, so that norms over groups, norms
-    that scale their input or clamp it, and other constants than the epsilon show.
+    A copy of the module is tried in float32 with weights and inputs of all sizes. This detects norms over groups,
+    norms that scale or clamp their input, and constants other than the epsilon.
     """
     takes_one_tensor = len(inspect.signature(module.forward).parameters) == 1
     if "RMSNorm" not in type(module).__name__ or not takes_one_tensor:
@@ -56,7 +56,7 @@ def find_rms_norm(module: Any) -> Callable[[torch.Tensor], torch.Tensor] | None:
     epsilon = next((getattr(module, name) for name in _EPSILON_NAMES if hasattr(module, name)), None)
     if names != ["weight"] or module.weight.dim() != 1 or not isinstance(epsilon, float):
         return None
-    # A hook of accelerate's stays one: it may hold far more than this module, and the trial goes around it.
+    # The hook of accelerate is not copied, as it may hold far more than this module, and the trial does not call it.
     hook = getattr(module, "_hf_hook", None)
     trial: Any = copy.deepcopy(module, {id(hook): hook}).float()
     run = trial.forward if hook is None else trial._old_forward

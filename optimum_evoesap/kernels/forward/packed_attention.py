@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 _NAME = "sdpa"
 _LARGEST_HEAD = 256
-# Of the norm; half precision rounds to 0.4%.
+# Relative to the norm; half precision rounds to 0.4%.
 _LARGEST_ERROR = 2e-2
 
 
@@ -40,7 +40,7 @@ class Documents:
 
 @contextmanager
 def attention_within_documents(model: PreTrainedModel) -> Iterator[None]:
-    """A context in which transformers' `sdpa` attention needs no mask on a GPU where the mask only parts documents."""
+    """A context in which `sdpa` attention on a GPU runs without a mask where the mask only separates documents."""
     on_gpu = any(parameter.is_cuda for parameter in model.parameters())
     if not on_gpu or _varlen_attention() is None:
         yield
@@ -51,13 +51,13 @@ def attention_within_documents(model: PreTrainedModel) -> Iterator[None]:
 
 @contextmanager
 def attention_function(name: str, function: Callable[..., Any]) -> Iterator[None]:
-    """A context in which transformers' models attend by `function` under `name`; then the table is as it was.
+    """A context in which `name` in transformers' table of attention functions is `function`.
 
     Args:
         name: Name of an attention implementation.
-        function: What stands there within the context.
+        function: The function that is called under this name within the context.
     """
-    # The table of this instance goes before that of transformers; the user may have put a function there.
+    # This table comes before transformers' global one; the user may have put a function there.
     own = ALL_ATTENTION_FUNCTIONS._local_mapping
     before = own.get(name)
     own[name] = function
@@ -71,7 +71,7 @@ def attention_function(name: str, function: Callable[..., Any]) -> Iterator[None
 
 
 def find_documents(mask: torch.Tensor) -> Documents | None:
-    """The documents that a mask parts, if this is all it does; the host waits for the device.
+    """The documents that a mask separates, if it does nothing else; the host waits for the device.
 
     Args:
         mask: Shape (windows, 1, tokens, tokens), true where the row's token sees the column's.
@@ -80,7 +80,7 @@ def find_documents(mask: torch.Tensor) -> Documents | None:
     if tokens != columns:
         return None
     places = torch.arange(tokens, device=mask.device)
-    # A token that sees no earlier one begins a document, to which all belong until the next.
+    # A token that sees no earlier one begins a document, which lasts until the next such token.
     is_first = mask[:, 0].to(torch.uint8).argmax(dim=-1) == places
     starts = torch.where(is_first, places, 0).cummax(dim=-1).values
     seen = (places >= starts[..., None]) & (places <= places[:, None])
@@ -112,7 +112,7 @@ def _without_mask(attention: Callable[..., Any]) -> Callable[..., Any]:
             return with_mask()
         output = _attend(query, key, value, scaling, documents)
         if is_right is None:
-            # The function is new in torch: once, both ways are gone.
+            # The function is new in torch: the first time both are run and compared.
             expected, _ = with_mask()
             is_right = _agree(output, expected)
             if not is_right:

@@ -1,5 +1,5 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""The rotary position embedding in one pass over memory, where a model's own function is of the common form."""
+"""The rotary position embedding in one pass over memory, where a model's own function has the common form."""
 
 from __future__ import annotations
 
