@@ -13,6 +13,10 @@ Registered = TypeVar("Registered", bound=Callable[..., Any])
 def make_register(table: dict[str, Any], kind: str) -> Callable[[str], Callable[[Registered], Registered]]:
     """Return a decorator that puts a function into `table` under a name.
 
+    Args:
+        table: Takes the functions by name.
+        kind: What they are, for messages: "criterion" or "fitness".
+
     Raises:
         ValueError: The name is empty or another function has it (the decorator raises).
     """

@@ -80,14 +80,22 @@ class MoEBlock(ABC):
 
     @abstractmethod
     def restrict(self, kept: Sequence[int], undo: ExitStack) -> None:
-        """Make the experts take what a router that sees only `kept` gives them, until `undo` is closed."""
+        """Make the experts take what a router that sees only `kept` gives them.
+
+        Args:
+            kept: Experts that stay, by their index now, ascending.
+            undo: Gets what undoes it; closing it brings the block back.
+        """
 
     @abstractmethod
     def observe(self, record: Record, undo: ExitStack) -> None:
-        """Call `record` with the routes of each call of the experts, until `undo` is closed.
+        """Report the routes of each call of the experts.
 
-        What was seen of a call that fails may remain until then: after a failure the observer closes `undo` and calls
-        this again.
+        What was seen of a call that fails may remain: after a failure the observer closes `undo` and calls this again.
+
+        Args:
+            record: Called with the [`Routes`] of each call.
+            undo: Gets what ends it.
         """
 
     @property
@@ -101,7 +109,12 @@ class MoEBlock(ABC):
         return [*self.expert_parts, *self.router_tensors]
 
     def slice_virtually(self, kept: Sequence[int], undo: ExitStack) -> None:
-        """Behave as if only `kept` were there, with the expert weights left in place, until `undo` is closed."""
+        """Behave as if only `kept` were there, with the expert weights left in place.
+
+        Args:
+            kept: Experts that stay, by their index now, ascending.
+            undo: Gets what undoes it; closing it brings the block back.
+        """
         # The undo of each step is registered before the step, so that an interrupt between the two does no harm.
         for tensor in self.router_tensors:
             undo.callback(tensor.replace, tensor.value)
@@ -139,7 +152,12 @@ def register_adapter(adapter: type[MoEBlock]) -> type[MoEBlock]:
 
 @contextmanager
 def pre_hook(module: nn.Module, hook: Callable[..., Any]) -> Iterator[None]:
-    """A forward pre-hook with keyword arguments for as long as the context is open."""
+    """A forward pre-hook with keyword arguments for as long as the context is open.
+
+    Args:
+        module: The module whose calls it sees.
+        hook: Called with module, args and kwargs; returns new args and kwargs, or `None`.
+    """
     handle = module.register_forward_pre_hook(hook, with_kwargs=True)
     try:
         yield
@@ -149,7 +167,12 @@ def pre_hook(module: nn.Module, hook: Callable[..., Any]) -> Iterator[None]:
 
 @contextmanager
 def post_hook(module: nn.Module, hook: Callable[..., Any]) -> Iterator[None]:
-    """A forward hook for as long as the context is open."""
+    """A forward hook for as long as the context is open.
+
+    Args:
+        module: The module whose calls it sees.
+        hook: Called with module, args and output; returns a new output, or `None`.
+    """
     handle = module.register_forward_hook(hook)
     try:
         yield

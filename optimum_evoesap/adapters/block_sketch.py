@@ -94,6 +94,10 @@ def sketch_blocks(structure: Structure) -> list[BlockSketch]:
 def share_out(sketches: list[BlockSketch], structure: Structure) -> None:
     """Assign every tensor, list and count that changes with the expert count to the nearest block.
 
+    Args:
+        sketches: All blocks of the model; they are filled in.
+        structure: What changes with the expert count.
+
     Raises:
         ValueError: A tensor with an expert axis belongs to no block, or a block has no router.
     """

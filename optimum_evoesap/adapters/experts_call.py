@@ -16,6 +16,10 @@ class ExpertsCall:
 
     The expert indices are the integer tensor, the gate weights the floating one of the same shape.
 
+    Attributes:
+        args: The positional arguments.
+        kwargs: The keyword arguments.
+
     Raises:
         ValueError: There are no such tensors.
     """
@@ -63,7 +67,13 @@ class ExpertsCall:
         hidden: torch.Tensor | None = None,
         weights: torch.Tensor | None = None,
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments of the same call with other tensors in their places."""
+        """The arguments of the same call with other tensors in their places.
+
+        Args:
+            indices: Expert of each route, shape (tokens, top-k).
+            hidden: Hidden states, shape (tokens, hidden size); `None` leaves those of the call.
+            weights: Gate weights, of the shape of `indices`; `None` leaves those of the call.
+        """
         args, kwargs = list(self.args), dict(self.kwargs)
         places = (self._indices_place, self._hidden_place, self._weights_place)
         for place, value in zip(places, (indices, hidden, weights)):

@@ -14,7 +14,13 @@ from transformers import PreTrainedModel
 
 @dataclass(frozen=True)
 class ExpertAxis:
-    """An axis of a parameter or buffer along which experts lie: `rows` each, then `extra` rows that always stay."""
+    """An axis of a parameter or buffer along which experts lie: `rows` each, then `extra` rows that always stay.
+
+    Attributes:
+        axis: Number of the axis.
+        rows: Entries of one expert.
+        extra: Entries after those of all experts.
+    """
 
     axis: int
     rows: int = 1
@@ -31,7 +37,15 @@ class ExpertCount:
 
 
 def moving_axes(models: list[PreTrainedModel], count: int) -> dict[str, list[ExpertAxis]]:
-    """Expert axes by full tensor name; `models` have `count`, 2 `count` and 3 `count` experts, here and below."""
+    """The expert axes of tensors.
+
+    Args:
+        models: The model on the meta device with `count`, 2 `count` and 3 `count` experts.
+        count: Experts of the first of them.
+
+    Returns:
+        Axes by full tensor name.
+    """
     shapes = [{n: tuple(t.shape) for n, t in named_tensors(model, remove_duplicate=False)} for model in models]
     axes: dict[str, list[ExpertAxis]] = {}
     for name, shape in shapes[0].items():
@@ -44,13 +58,29 @@ def moving_axes(models: list[PreTrainedModel], count: int) -> dict[str, list[Exp
 
 
 def growing_lists(models: list[PreTrainedModel], count: int) -> list[str]:
-    """Full names of the module lists with one module per expert."""
+    """The module lists with one module per expert.
+
+    Args:
+        models: The model on the meta device with `count`, 2 `count` and 3 `count` experts.
+        count: Experts of the first of them.
+
+    Returns:
+        Full names of the lists.
+    """
     lengths = [{n: len(m) for n, m in model.named_modules() if isinstance(m, nn.ModuleList)} for model in models]
     return [name for name in lengths[0] if affine([each.get(name) for each in lengths], count) == (1, 0)]
 
 
 def moving_counts(models: list[PreTrainedModel], count: int) -> dict[str, list[ExpertCount]]:
-    """Integer attributes that count experts, by full module name."""
+    """The integer attributes that count experts.
+
+    Args:
+        models: The model on the meta device with `count`, 2 `count` and 3 `count` experts.
+        count: Experts of the first of them.
+
+    Returns:
+        Attributes by full module name.
+    """
     modules = [dict(model.named_modules()) for model in models]
     counts: dict[str, list[ExpertCount]] = {}
     for name, module in modules[0].items():
@@ -64,7 +94,15 @@ def moving_counts(models: list[PreTrainedModel], count: int) -> dict[str, list[E
 
 
 def affine(values: list[Any], count: int) -> tuple[int, int] | None:
-    """`(rows, extra)` if the values are `rows * experts + extra`, with `rows` above 0; otherwise `None`."""
+    """How a number grows with the expert count.
+
+    Args:
+        values: The number at `count`, 2 `count` and 3 `count` experts.
+        count: An expert count.
+
+    Returns:
+        `(rows, extra)` if the values are `rows * experts + extra`, with `rows` above 0; otherwise `None`.
+    """
     if len(values) != 3 or any(value is None for value in values):
         return None
     step = values[1] - values[0]
@@ -75,6 +113,11 @@ def affine(values: list[Any], count: int) -> tuple[int, int] | None:
 
 
 def named_tensors(model: nn.Module, remove_duplicate: bool = True) -> Iterator[tuple[str, torch.Tensor]]:
-    """Parameters and buffers by name; a tensor shared by two modules comes once, or under each of its names."""
+    """Parameters and buffers by name.
+
+    Args:
+        model: Any module.
+        remove_duplicate: Whether a tensor that modules share comes once; otherwise it comes under each of its names.
+    """
     yield from model.named_parameters(remove_duplicate=remove_duplicate)
     yield from model.named_buffers(remove_duplicate=remove_duplicate)

@@ -125,14 +125,25 @@ def _structure(
 
 
 def build_on_meta(model_class: type[PreTrainedModel], config: PretrainedConfig) -> PreTrainedModel:
-    """Build a model without memory or weights."""
+    """Build a model on the meta device, without memory for weights.
+
+    Args:
+        model_class: Class of the model.
+        config: Its config.
+    """
     # Meta tensors need no initialization, which takes minutes with thousands of small modules.
     with torch.device("meta"), no_init_weights():
         return model_class(config)
 
 
 def with_expert_count(config: PretrainedConfig, attribute: str, count: int) -> PretrainedConfig:
-    """A copy of `config` with `count` experts in every sparse layer; other per-layer overrides stay."""
+    """A copy of a config with the same number of experts in every sparse layer; other per-layer overrides stay.
+
+    Args:
+        config: Config of a model.
+        attribute: The attribute of its text config that counts experts.
+        count: Experts in each sparse layer.
+    """
     config = copy.deepcopy(config)
     text_config = config.get_text_config(decoder=True)
     overrides = per_layer_overrides(text_config)

@@ -35,7 +35,12 @@ _TOP_K_NAMES = (
 
 @dataclass
 class RoutedCall:
-    """A call of experts that was seen: in which module, with how many experts a token."""
+    """A call of experts that was seen.
+
+    Attributes:
+        path: Full name of the module that was called.
+        top_k: Experts a token.
+    """
 
     path: str
     top_k: int
@@ -91,6 +96,10 @@ def _idle(forward: Callable[..., Any], owner: str, path: str, seen: dict[str, Ro
 def read_top_k(block: nn.Module, config: PretrainedConfig) -> int:
     """The top-k that a block, one of its modules or the config names.
 
+    Args:
+        block: The module that runs the experts.
+        config: Text config of the model.
+
     Raises:
         ValueError: None of them does, under any known name.
     """
@@ -112,6 +121,13 @@ def group_limits(config: PretrainedConfig, top_k: int) -> tuple[int, int]:
 
     Such a router scores a group by its two best experts, keeps `topk_group` groups, and takes the top-k from those;
     its reshape needs the same number of experts in each group.
+
+    Args:
+        config: Text config of the model.
+        top_k: Experts that a token is routed to.
+
+    Returns:
+        Number of groups, 1 without group limits; and the fewest experts.
     """
     num_groups = global_value(config, "n_group") or 1
     if num_groups == 1:

@@ -122,7 +122,17 @@ def check_push(
 ) -> None:
     """Check what can be checked of a push without asking the Hub; a long run does so before it starts.
 
-    The arguments are those of [`push_folder`], and so are the errors.
+    Args:
+        repo_id: As in [`push_folder`], and so are the others.
+        private: Not checked: only the Hub knows what there is.
+        token: Access token; by default the one of `hf auth login`.
+        revision: Branch to push to.
+        commit_message: Not checked.
+        create_pr: Whether a pull request against `main` is wanted.
+
+    Raises:
+        ValueError: The repository id is not valid, or `create_pr` comes with a branch.
+        huggingface_hub.errors.LocalTokenNotFoundError: Nobody is logged in and no token is given.
     """
     _check_target(repo_id, revision, create_pr)
     _check_token(token)

@@ -24,6 +24,11 @@ def add_option(group: _ArgumentGroup, *names: str, **settings: Any) -> None:
     """Add an option that is left out of the namespace where the user does not give it.
 
     `--two-words` is also understood as `--two_words`, which the help does not repeat.
+
+    Args:
+        group: The group of options that it joins.
+        *names: Its spellings, such as `-c` and `--config`.
+        **settings: As in `ArgumentParser.add_argument`.
     """
     settings.setdefault("default", SUPPRESS)
     action = group.add_argument(*names, **settings)
@@ -71,7 +76,11 @@ def source_options(args: Namespace) -> dict[str, Any]:
 
 
 def parse_allocation(text: str) -> str | list[int] | dict[int, int]:
-    """`evolution`, `uniform`, removed counts as `3,4,5`, or a JSON list or object (decoder layer to count)."""
+    """Read `evolution`, `uniform`, removed counts as `3,4,5`, or a JSON list or object (decoder layer to count).
+
+    Raises:
+        ArgumentTypeError: It looks like counts and is not.
+    """
     text = text.strip()
     try:
         if text.startswith("{"):
@@ -88,7 +97,11 @@ def parse_allocation(text: str) -> str | list[int] | dict[int, int]:
 
 
 def parse_columns(text: str) -> dict[str, str]:
-    """`role=column,role=column`, or a JSON object."""
+    """Read `role=column,role=column`, or a JSON object.
+
+    Raises:
+        ArgumentTypeError: It is neither.
+    """
     text = text.strip()
     wrong = ArgumentTypeError(f"{text!r} does not name columns; write role=column,role=column, such as text=body")
     if text.startswith("{"):
@@ -103,14 +116,24 @@ def parse_columns(text: str) -> dict[str, str]:
 
 
 def parse_device_map(text: str) -> str | dict[str, Any] | None:
-    """`auto`, a device such as `cuda:0`, `none`, or a JSON object (module to device)."""
+    """Read `auto`, a device such as `cuda:0`, `none`, or a JSON object (module to device).
+
+    Raises:
+        ArgumentTypeError: It begins like JSON and is not.
+    """
     if text.strip().startswith("{"):
         return _read_json(text)
     return None if text == "none" else text
 
 
 def set_up_parser(parser: ArgumentParser, description: str, usage: str) -> None:
-    """Set what `optimum-cli` leaves to each command: the texts of the help, and no abbreviated options."""
+    """Set what `optimum-cli` leaves to each command: the texts of the help, and no abbreviated options.
+
+    Args:
+        parser: The parser of the command.
+        description: What the command does.
+        usage: What follows the name of the command in its first line of help.
+    """
     parser.description = description
     parser.usage = f"{parser.prog} {usage}"  # argparse's own would name all options
     # An abbreviation would be ambiguous between the two spellings of an option.

@@ -16,6 +16,9 @@ def errors_in_one_line() -> Iterator[None]:
     """Turn the exceptions that the package raises for its users into `error: ...` on stderr and exit code 2.
 
     Wrong values are `ValueError`; files, folders, the Hub and the network are `OSError` (also in huggingface_hub).
+
+    Raises:
+        SystemExit: In place of such an exception.
     """
     try:
         yield

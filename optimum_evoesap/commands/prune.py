@@ -144,7 +144,8 @@ def make_config(args: Namespace) -> EvoESAPConfig:
 
     Raises:
         ValueError: A wrong value, or a sparsity next to removed counts, which would be ignored.
-        OSError: The file is missing or no JSON.
+        FileNotFoundError: There is no such file.
+        OSError: It is no JSON, or the Hub has none.
     """
     from ..configuration import EvoESAPConfig
 

@@ -20,7 +20,12 @@ GENERATION_MARK = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
 
 class EncodedDocument(NamedTuple):
-    """Tokens of one document, and its labels: the token where it is scored, -100 elsewhere."""
+    """Tokens of one document.
+
+    Attributes:
+        input_ids: The tokens.
+        labels: As many: the token where it is scored, -100 elsewhere.
+    """
 
     input_ids: list[int]
     labels: list[int]

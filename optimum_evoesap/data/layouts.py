@@ -27,7 +27,13 @@ ROLES = ("system", "developer", "user", "assistant", "tool")
 
 @dataclass(frozen=True)
 class Layout:
-    """One layout: the columns that it needs, those that it may use, and what makes a document of them."""
+    """One layout of a row.
+
+    Attributes:
+        required: Columns that it needs.
+        optional: Columns that it may use.
+        read: Makes a document of a row.
+    """
 
     required: tuple[str, ...]
     optional: tuple[str, ...]

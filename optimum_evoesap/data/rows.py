@@ -46,7 +46,11 @@ class RowReader:
         self.too_long: list[int] = []
 
     def windows(self, stream: Iterable[Any]) -> list[Window]:
-        """Read as many windows as wanted, or all that there are."""
+        """Read as many windows as wanted, or all that there are.
+
+        Raises:
+            DataError: A row cannot be read, or rows hold text and there is no tokenizer.
+        """
         rows: Iterator[Mapping[str, Any]] = (_as_row(item) for item in stream)
         first = next(rows, None)
         if first is None:

@@ -36,7 +36,7 @@ def further_tensors(row: Mapping[str, Any]) -> Window:
     Columns that hold no tensor are left out, as are single numbers and what tokenizers return for other purposes.
 
     Raises:
-        DataError: A column with the name of a model input holds lists that no tensor can be made of.
+        DataError: A column with the name of a model input holds lists from which no tensor can be made.
     """
     tensors = {}
     for name, value in row.items():
@@ -91,7 +91,16 @@ def sample_from_row(
 
 
 def placeholders(input_ids: torch.Tensor, further: Window, placeholder_tokens: Collection[int]) -> torch.Tensor:
-    """Which of the tokens, shape (tokens,), stand for an image, a video or sound."""
+    """Which of the tokens stand for an image, a video or sound.
+
+    Args:
+        input_ids: Shape (tokens,).
+        further: The other tensors of the sample; `mm_token_type_ids`, where there, marks these tokens.
+        placeholder_tokens: Tokens that stand for an image or the like.
+
+    Returns:
+        Boolean, shape (tokens,).
+    """
     found = torch.isin(input_ids, torch.tensor(sorted(placeholder_tokens), dtype=input_ids.dtype))
     types = further.get("mm_token_type_ids")
     return found if types is None or types.numel() != found.numel() else found | (types.reshape(-1) != 0)

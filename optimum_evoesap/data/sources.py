@@ -28,7 +28,13 @@ PATH_START = re.compile(r"[/~]|\.{1,2}[/\\]|[A-Za-z]:[/\\]")
 
 @dataclass(frozen=True)
 class Source:
-    """One data set of a mixture: its name or path, the windows wanted of it and its revision."""
+    """One data set of a mixture.
+
+    Attributes:
+        name: Name on the Hub, or path.
+        num_samples: Windows wanted of it.
+        revision: Branch, tag or commit on the Hub.
+    """
 
     name: str
     num_samples: int
@@ -47,6 +53,10 @@ def parse_sources(text: str, options: DataOptions) -> list[Source]:
     Only digits after the last colon are a count, so that paths with a colon are safe; an existing path is taken as
     it is, even with a comma in it. Names without a count share, as equally as possible, what the counts leave of
     `options.num_samples`.
+
+    Args:
+        text: What the user wrote.
+        options: For `num_samples`, and the `revision` of a single name.
 
     Raises:
         DataError: The text does not follow this form, or a path does not exist.
@@ -67,6 +77,10 @@ def parse_sources(text: str, options: DataOptions) -> list[Source]:
 
 def open_source(source: Source, options: DataOptions) -> Iterable[dict[str, Any]]:
     """Open a source as a shuffled stream of rows.
+
+    Args:
+        source: What to open.
+        options: For `split`, `config_name` and `seed`.
 
     Raises:
         DataError: The Hub or the folder has no such data, configuration or split, or the file is of an unknown kind;

@@ -23,6 +23,10 @@ def packed_windows(documents: Iterable[EncodedDocument | Window], sequence_lengt
     the window predicts it. When the documents run out, the rest follows as one shorter window if a token of it is
     scored; a caller that stops at the number of windows it wants never sees it. A document that is a window already
     passes as it is.
+
+    Args:
+        documents: Encoded documents, or windows.
+        sequence_length: Tokens of a window.
     """
     input_ids: list[int] = []
     labels: list[int] = []
@@ -50,6 +54,10 @@ def single_windows(documents: Iterable[EncodedDocument | Window], sequence_lengt
     """Yield one window a document, truncated to `sequence_length` tokens; batches pad them.
 
     A document that is a window already passes as it is.
+
+    Args:
+        documents: Encoded documents, or windows.
+        sequence_length: Most tokens of a window.
     """
     for document in documents:
         if isinstance(document, dict):
@@ -84,7 +92,18 @@ def tokenized_windows(row: Mapping[str, Any], options: DataOptions) -> Iterator[
 
 
 def row_labels(window: Window, scored_tokens: str) -> torch.Tensor:
-    """Labels of a tokenized window: the given ones or all tokens, without padding and tokens that nothing predicts."""
+    """Labels of a tokenized window: the given ones or all tokens, without padding and tokens that nothing predicts.
+
+    Args:
+        window: `input_ids` and optionally `labels`, `attention_mask` and `position_ids`, each of shape (tokens,).
+        scored_tokens: `"auto"`, `"all"` or `"answers"`, as in `DataOptions`.
+
+    Returns:
+        Shape (tokens,): the token where it is scored, -100 elsewhere.
+
+    Raises:
+        DataError: Answers are wanted and there are no labels, or a label is neither -100 nor its token.
+    """
     input_ids = window["input_ids"]
     if scored_tokens == "answers" and "labels" not in window:
         raise DataError(
@@ -108,7 +127,15 @@ def row_labels(window: Window, scored_tokens: str) -> torch.Tensor:
 
 
 def as_integers(values: Any, name: str) -> torch.Tensor:
-    """Bring one column of a tokenized row to an int64 tensor of shape (windows, tokens)."""
+    """Bring one column of a tokenized row to an int64 tensor of shape (windows, tokens).
+
+    Args:
+        values: A tensor or list of shape (tokens,) or (windows, tokens).
+        name: Name of the column, for messages.
+
+    Raises:
+        DataError: The values are no integers, or have another number of axes.
+    """
     try:
         tensor = torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -36,7 +36,12 @@ def expert_counts(config: PretrainedConfig) -> Iterator[tuple[str, int]]:
 
 
 def count_holder(text_config: PretrainedConfig, attribute: str) -> PretrainedConfig:
-    """The config that really has an attribute: the text config itself, or one nested in it."""
+    """The config that really has an attribute: the text config itself, or one nested in it.
+
+    Args:
+        text_config: Text config of a model.
+        attribute: Name of the attribute, not an alias.
+    """
     if attribute not in text_config.__dict__:
         for nested in nested_configs(text_config).values():
             if attribute in nested.__dict__:
@@ -63,7 +68,13 @@ def per_layer_overrides(config: PretrainedConfig) -> dict[int, dict[str, Any]]:
 
 
 def global_value(config: PretrainedConfig, attribute: str, default: Any = None) -> Any:
-    """The config-wide value of an attribute, also where layers override it (reading it plainly would then raise)."""
+    """The config-wide value of an attribute, also where layers override it (reading it plainly would then raise).
+
+    Args:
+        config: Text config of a model.
+        attribute: Name or alias of the attribute.
+        default: Returned where there is no such attribute.
+    """
     attribute = config.attribute_map.get(attribute, attribute)
     return count_holder(config, attribute).__dict__.get(attribute, default)
 

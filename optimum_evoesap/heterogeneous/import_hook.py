@@ -12,7 +12,13 @@ from types import ModuleType
 
 
 def install_after_import(module_name: str, needed: str, install: Callable[[], None]) -> None:
-    """Call `install` now if a module and what it `needed` there is loaded, otherwise as soon as the module is."""
+    """Call a function now if a module is loaded, otherwise as soon as it is.
+
+    Args:
+        module_name: Full name of the module.
+        needed: Name of what the function needs in it: a module that is still being loaded may not have it yet.
+        install: The function; given twice for one module, it is called once.
+    """
     if hasattr(sys.modules.get(module_name), needed):
         install()
     elif not any(isinstance(each, _InstallAfterImport) and each.does(module_name, install) for each in sys.meta_path):

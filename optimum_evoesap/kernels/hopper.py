@@ -33,7 +33,12 @@ def runs_products(*tensors: torch.Tensor) -> bool:
 
 
 def descriptor(tensor: torch.Tensor, *block: int) -> TensorDescriptor:
-    """What a kernel reads or writes blocks of a tensor through."""
+    """The descriptor through which a kernel reads or writes blocks of a tensor.
+
+    Args:
+        tensor: Contiguous along its last axis.
+        *block: Size of a block along each axis.
+    """
     return TensorDescriptor.from_tensor(tensor, list(block))
 
 

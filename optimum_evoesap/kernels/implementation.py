@@ -41,6 +41,10 @@ def choose_implementation(impl: str, *tensors: torch.Tensor | None) -> str:
 
     `"auto"` takes Triton for bfloat16, float16 and float32 on CUDA where no gradient is asked for.
 
+    Args:
+        impl: `"auto"`, `"torch"` or `"triton"`.
+        *tensors: What the kernel would read; `None` is left out.
+
     Raises:
         ValueError: `impl` is unknown, or it is `"triton"` and Triton cannot do this.
     """

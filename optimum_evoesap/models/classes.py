@@ -22,7 +22,12 @@ _AUTO_CLASSES = (AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelFor
 
 
 class ModelChoice(NamedTuple):
-    """How a checkpoint loads: what has its `from_pretrained`, and the class that comes out (`None`: remote code)."""
+    """How a checkpoint loads.
+
+    Attributes:
+        loader: The class whose `from_pretrained` loads it.
+        model_class: The class of the loaded model; `None` for remote code.
+    """
 
     loader: Any
     model_class: type[PreTrainedModel] | None

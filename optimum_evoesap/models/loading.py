@@ -33,7 +33,9 @@ def load_model(path: str, check: Callable[[SparseModel], Any], **model_kwargs: A
         **model_kwargs: Go to `from_pretrained` of the class that [`choose_model`] finds.
 
     Raises:
-        ValueError: As [`load_bare_model`], or `check` refuses the model.
+        FileNotFoundError: `path` looks like a folder, and there is none.
+        ValueError: transformers has no language model for this model type, its weights would be quantized, or `check`
+            refuses the model.
     """
     config = _load_config(path, model_kwargs)
     choice = choose_model(config, path, bool(model_kwargs.get("trust_remote_code")))

@@ -20,6 +20,12 @@ class OutputHead:
     """The output layer of a language model, with the scale or soft cap that some architectures add.
 
     Calling it turns hidden states of shape (positions, hidden size) into logits (positions, vocabulary).
+
+    Attributes:
+        linear: The output layer.
+        vocabulary: Number of logits at a position.
+        logit_scale: Factor on the logits.
+        soft_cap: Logits become `soft_cap * tanh(logits / soft_cap)`.
     """
 
     linear: nn.Linear
@@ -98,7 +104,11 @@ def output_layer(model: PreTrainedModel) -> nn.Linear:
 
 @torch.no_grad()
 def find_output_head(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> OutputHead:
-    """Find how `model` makes logits, and prove it on the first tokens of `inputs`, shape (batch, tokens).
+    """Find how a model makes logits, and check it on some tokens.
+
+    Args:
+        model: A model with an output layer.
+        inputs: Inputs of its forward; the first tokens of `input_ids`, shape (batch, tokens), are used.
 
     Raises:
         ValueError: The logits are NaN or infinite, or no known form gives them.

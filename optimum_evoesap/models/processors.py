@@ -29,7 +29,12 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
 def find_processor(path: str, **model_kwargs: Any) -> Processor | None:
-    """Load the processor or tokenizer that comes with a model; `None` where there is none (tokens need none)."""
+    """Load the processor or tokenizer that comes with a model; `None` where there is none (tokens need none).
+
+    Args:
+        path: Folder or Hub id.
+        **model_kwargs: Only those that say where files come from are used.
+    """
     try:
         return load_processor(path, **model_kwargs)
     except (OSError, ValueError) as error:
@@ -42,6 +47,10 @@ def load_processor(path: str, **model_kwargs: Any) -> Processor:
 
     Where the processor cannot be loaded (a package for images is missing, say) a warning says why; the tokenizer is
     loaded alone.
+
+    Args:
+        path: Folder or Hub id.
+        **model_kwargs: Only those that say where files come from are used.
 
     Raises:
         OSError: There is neither.

@@ -71,7 +71,12 @@ def without_local_paths(text: str, known_paths: Iterable[str] = ()) -> str:
 
 
 def clean_value(value: Any, known_paths: Iterable[str] = ()) -> Any:
-    """The same for a configuration: every string in nested lists and dicts; numbers stay as they are."""
+    """The same for a configuration: every string in nested lists and dicts; numbers stay as they are.
+
+    Args:
+        value: A value of the configuration, or all of it as a dict.
+        known_paths: Paths that are replaced as they stand.
+    """
     if isinstance(value, dict):
         return {key: clean_value(item, known_paths) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -22,7 +22,12 @@ DATASET_FIELDS = {"calibration": "calibration_dataset", "search": "search_datase
 
 
 def method(result: PruningResult, config: dict[str, Any]) -> str:
-    """What was done, in two sentences."""
+    """What was done, in two sentences.
+
+    Args:
+        result: The record of the run.
+        config: The `EvoESAPConfig` of the run, as a dict.
+    """
     base = LOCAL_MODEL
     if is_hub_id(result.base_model):
         base = f"[{result.base_model}](https://huggingface.co/{result.base_model})"
@@ -82,7 +87,13 @@ def layers(result: PruningResult) -> str:
 
 
 def loading(result: PruningResult, repo_id: str | None, has_remote_code: bool = False) -> str:
-    """How to load it, which depends on whether all layers keep the same number of experts."""
+    """How to load it, which depends on whether all layers keep the same number of experts.
+
+    Args:
+        result: The record of the run.
+        repo_id: Where the model will be on the Hub.
+        has_remote_code: Whether the checkpoint brings code that loads it without this package.
+    """
     loader, tokenizer_loader = result.model_loader, result.tokenizer_loader
     name = "processor" if tokenizer_loader == "AutoProcessor" else "tokenizer"
     code = (
@@ -110,7 +121,13 @@ def loading(result: PruningResult, repo_id: str | None, has_remote_code: bool = 
 
 
 def reproduction(result: PruningResult, config: dict[str, Any], repo_id: str | None) -> str:
-    """The configuration, and the code that runs it again."""
+    """The configuration, and the code that runs it again.
+
+    Args:
+        result: The record of the run.
+        config: The configuration of the run.
+        repo_id: Where the model will be on the Hub.
+    """
     base = result.base_model if is_hub_id(result.base_model) else "path/to/the/unpruned/model"
     arguments = ['save_directory="pruned"']
     for role in ("calibration", "search"):
@@ -131,7 +148,12 @@ def reproduction(result: PruningResult, config: dict[str, Any], repo_id: str | N
 
 
 def data(result: PruningResult, config: dict[str, Any]) -> str:
-    """The data that chose the experts."""
+    """The data that chose the experts.
+
+    Args:
+        result: The record of the run.
+        config: The configuration of the run.
+    """
     if not result.data:
         return ""
     known_paths = _local_datasets(config)
@@ -151,10 +173,15 @@ def versions(result: PruningResult) -> str:
 
 
 def used_hub_datasets(result: PruningResult, config: dict[str, Any], role: str) -> list[str]:
-    """Hub ids of the data sets of `role` ("calibration" or "search") that the run really read.
+    """Hub ids of the data sets of a role that the run really read.
 
     The configuration also holds names that were never read, such as a default when the caller gave own data or when
     nothing was searched; so a name counts only where the record of the run has it too.
+
+    Args:
+        result: The record of the run.
+        config: The configuration of the run.
+        role: `"calibration"` or `"search"`.
     """
     description = str(result.data.get(role, {}).get("description", ""))
     names = dataset_names(config.get(DATASET_FIELDS[role]))

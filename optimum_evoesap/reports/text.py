@@ -11,7 +11,12 @@ _BYTE_UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str] | None = None) -> str:
-    """Columns that line up: the first to the left, the others to the right."""
+    """A table whose columns line up: the first to the left, the others to the right.
+
+    Args:
+        rows: Cells of each row, all of one length; at least one row.
+        header: Cells of the header, as many.
+    """
     lines = [list(header), *rows] if header else list(rows)
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     text = [

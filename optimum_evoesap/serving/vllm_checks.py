@@ -32,6 +32,11 @@ def counts_of(model_config: Any) -> ExpertCounts | None:
 def check_options(counts: ExpertCounts, model_config: Any, parallel_config: Any) -> None:
     """Refuse options that assume the same experts in each layer.
 
+    Args:
+        counts: Expert counts of the model.
+        model_config: vLLM's `ModelConfig`.
+        parallel_config: vLLM's `ParallelConfig`.
+
     Raises:
         ValueError: One of them is on; the message says which.
     """
@@ -53,6 +58,10 @@ def check_options(counts: ExpertCounts, model_config: Any, parallel_config: Any)
 
 def check_layers(model: Any, counts: ExpertCounts) -> None:
     """Compare the experts and routers of a model that vLLM has built with the config, before weights load.
+
+    Args:
+        model: The model as vLLM has built it.
+        counts: Its expert counts by the config.
 
     Raises:
         RuntimeError: A layer has another number of experts, or no experts that can be counted.

@@ -23,13 +23,23 @@ class DenseExperts(MoEBlock):
 
     @classmethod
     def claims(cls, owner: nn.Module, name: str) -> bool:
-        """A module with a three-axis tensor and a forward that takes hidden states alone."""
+        """A module with a three-axis tensor and a forward that takes hidden states alone.
+
+        Args:
+            owner: The module, on the meta device.
+            name: Name of the tensor.
+        """
         value = getattr(owner, name)
         names = list(inspect.signature(owner.forward).parameters)
         return isinstance(value, torch.Tensor) and value.ndim == 3 and names == ["hidden_states"]
 
     def restrict(self, kept: Sequence[int], undo: ExitStack) -> None:
-        """Give removed experts zeros as input, and return only the outputs of the kept ones."""
+        """Give removed experts zeros as input, and return only the outputs of the kept ones.
+
+        Args:
+            kept: Experts that stay, by their index now.
+            undo: Gets what undoes it.
+        """
         num_experts, chosen = self.num_experts, list(kept)
 
         def pad(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
@@ -51,6 +61,10 @@ class DenseExperts(MoEBlock):
 
         The weight is applied inside the expert here, f(weight x token), and the output is added to the hidden state
         as it is. So the norm of a route is that of f(weight x token) divided by the weight.
+
+        Args:
+            record: Called with the routes of each call.
+            undo: Gets what ends it.
         """
         for experts, router in zip(self.experts, self._routers()):
             scores: list[torch.Tensor] = []

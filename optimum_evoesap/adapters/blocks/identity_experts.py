@@ -21,7 +21,12 @@ class IdentityExperts(RoutedExperts):
 
     @classmethod
     def claims(cls, owner: nn.Module, name: str) -> bool:
-        """A module with an identity expert."""
+        """A module with an identity expert.
+
+        Args:
+            owner: The module, on the meta device.
+            name: Name of a tensor of it.
+        """
         return hasattr(owner, "identity_expert")
 
     @staticmethod

@@ -25,11 +25,21 @@ class ListedExperts(MoEBlock):
 
     @classmethod
     def claims(cls, owner: nn.Module, name: str) -> bool:
-        """A module with a list that has one module per expert."""
+        """A module with a list that has one module per expert.
+
+        Args:
+            owner: The module, on the meta device.
+            name: Name of the list.
+        """
         return isinstance(getattr(owner, name), nn.ModuleList)
 
     def restrict(self, kept: Sequence[int], undo: ExitStack) -> None:
-        """Show the block a list of the kept modules; nothing is copied."""
+        """Show the block a list of the kept modules; nothing is copied.
+
+        Args:
+            kept: Experts that stay, by their index now.
+            undo: Gets what undoes it.
+        """
         experts = self._list
         undo.callback(experts.replace, experts.value)
         experts.replace(experts.selected(kept))
@@ -40,7 +50,11 @@ class ListedExperts(MoEBlock):
         What a block returns is linear in what its experts return. So it is run again with idle experts that return
         marks: a one in the place of their own number, then their norms in that place. What comes out are gate weights,
         and gate weights x norms, as the block applied them; no router is computed a second way. Marks of half the
-        height must come out half as high: otherwise the block is not linear.
+        height must come out half as high: otherwise the block is not linear, and its call raises a `ValueError`.
+
+        Args:
+            record: Called with the routes of each call.
+            undo: Gets what ends it.
         """
         watched = _Watched()
         for number, expert in enumerate(self._list.value):

@@ -19,11 +19,21 @@ class RoutedExperts(MoEBlock):
 
     @classmethod
     def claims(cls, owner: nn.Module, name: str) -> bool:
-        """True for all experts; this class is tried last."""
+        """True for all experts; this class is tried last.
+
+        Args:
+            owner: The module, on the meta device.
+            name: Name of a tensor of it.
+        """
         return True
 
     def restrict(self, kept: Sequence[int], undo: ExitStack) -> None:
-        """Map the indices of the sliced router back to those of the whole experts, just before they run."""
+        """Map the indices of the sliced router back to those of the whole experts, just before they run.
+
+        Args:
+            kept: Experts that stay, by their index now.
+            undo: Gets what undoes it.
+        """
         extra = max((tensor.axis.extra for tensor in self.router_tensors), default=0)
         original = [*kept, *range(self.num_experts, self.num_experts + extra)]
         device = self.expert_parts[0].tensors_per_expert()[0][0].device
@@ -37,6 +47,10 @@ class RoutedExperts(MoEBlock):
         The outputs that come back are those of the experts themselves. Their norms are taken, then they are weighted
         and summed as the module would have done. So the indices and weights are the router's own, and no expert runs
         on a token not routed to it. The fused implementation gives the norms by itself.
+
+        Args:
+            record: Called with the routes of each call.
+            undo: Gets what ends it.
         """
         for experts in self.experts:
             if runs_fused(experts):

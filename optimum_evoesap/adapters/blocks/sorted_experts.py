@@ -26,7 +26,12 @@ class SortedExperts(MoEBlock):
 
     @classmethod
     def claims(cls, owner: nn.Module, name: str) -> bool:
-        """A module whose forward takes the number of tokens of each expert."""
+        """A module whose forward takes the number of tokens of each expert.
+
+        Args:
+            owner: The module, on the meta device.
+            name: Name of a tensor of it.
+        """
         return "expert_size" in inspect.signature(owner.forward).parameters
 
     @classmethod
@@ -35,7 +40,12 @@ class SortedExperts(MoEBlock):
         return owner_path.rpartition(".")[0]
 
     def restrict(self, kept: Sequence[int], undo: ExitStack) -> None:
-        """Tell the whole experts that removed ones have no tokens."""
+        """Tell the whole experts that removed ones have no tokens.
+
+        Args:
+            kept: Experts that stay, by their index now.
+            undo: Gets what undoes it.
+        """
         num_experts, chosen = self.num_experts, list(kept)
 
         def expand(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
@@ -49,7 +59,12 @@ class SortedExperts(MoEBlock):
             undo.enter_context(pre_hook(_owner(part), expand))
 
     def observe(self, record: Record, undo: ExitStack) -> None:
-        """Read the routes that the router returned and the outputs of the experts on the way out."""
+        """Read the routes that the router returned and the outputs of the experts on the way out.
+
+        Args:
+            record: Called with the routes of each call.
+            undo: Gets what ends it.
+        """
         (router,) = self.router_tensors
         routings: list[tuple[Any, ...]] = []
         gating = next(module for module in self.experts[0].modules() if router.owners[0] in module.children())

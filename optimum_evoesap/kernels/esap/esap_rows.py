@@ -9,7 +9,15 @@ from ..implementation import Implementation, choose_implementation
 
 
 def overlap(teacher_log_probabilities: torch.Tensor, student_log_probabilities: torch.Tensor) -> torch.Tensor:
-    """sum_v min(p(v), q(v)) from log-probabilities; the last axis is the vocabulary."""
+    """sum_v min(p(v), q(v)) from log-probabilities.
+
+    Args:
+        teacher_log_probabilities: Shape (..., vocabulary).
+        student_log_probabilities: The same shape.
+
+    Returns:
+        Shape (...).
+    """
     return torch.minimum(teacher_log_probabilities, student_log_probabilities).exp().sum(dim=-1)
 
 

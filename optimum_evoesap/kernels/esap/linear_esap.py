@@ -68,7 +68,13 @@ def linear_esap_rows(
 
 
 def default_chunk_size(vocabulary: int, dtype: torch.dtype, form: str) -> int:
-    """Positions at once, from the bytes that they take: `"torch"`, `"triton"`, or `"fused"` into the products."""
+    """Positions at once, from the bytes that their logits take.
+
+    Args:
+        vocabulary: Number of logits at a position.
+        dtype: That of the hidden states.
+        form: `"torch"`, `"triton"`, or `"fused"` into the products.
+    """
     if form == "torch":
         return max(1, _TORCH_CHUNK_BYTES // (_TORCH_BYTES_PER_LOGIT * vocabulary))
     tensors, largest = (1, _LARGEST_FUSED_CHUNK) if form == "fused" else (2, None)

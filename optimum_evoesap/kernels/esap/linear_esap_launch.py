@@ -50,7 +50,16 @@ class FusedProducts:
         }
 
     def overlap(self, teacher: torch.Tensor, student: torch.Tensor, teacher_log_sum_exp: torch.Tensor) -> torch.Tensor:
-        """The overlap at each position of a chunk, shape (positions,), from hidden states (positions, hidden size)."""
+        """The overlap at each position of a chunk.
+
+        Args:
+            teacher: Hidden states, shape (positions, hidden size).
+            student: The same of the candidate.
+            teacher_log_sum_exp: Shape (positions,).
+
+        Returns:
+            Float32 of shape (positions,).
+        """
         count, rows = teacher.shape[0], self._empty(teacher.shape[0])
         known = teacher_log_sum_exp.float().contiguous()
         grid, reduction_grid = (self._programs,), (triton.cdiv(count, self._reduction["BLOCK_ROWS"]),)

@@ -1,5 +1,5 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""Launches the kernel in [`~kernels.esap.esap_triton`]: how rows are cut into slices, and the memory that the slices share."""
+"""Launches the kernel in [`~kernels.esap.esap_triton`]: how rows are cut into slices."""
 
 from __future__ import annotations
 
@@ -44,7 +44,17 @@ class OverlapRows:
         logit_scale: float = 1.0,
         soft_cap: float | None = None,
     ) -> None:
-        """Rows from `start` on: those of `teacher` and `student`, shape (..., vocabulary)."""
+        """Compute the rows of one chunk.
+
+        Args:
+            start: Place of its first row among all.
+            teacher: Logits, shape (..., vocabulary).
+            student: The same shape.
+            teacher_log_sum_exp: Shape (...); needed in each chunk if the teacher is known, otherwise left out.
+            mask: Shape (...), true where a position is scored.
+            logit_scale: Factor on the logits.
+            soft_cap: Logits become `soft_cap * tanh(logits / soft_cap)`.
+        """
         teacher, student = _as_blocks(teacher), _as_blocks(student)
         num_rows, known = teacher.shape[0] * teacher.shape[1], teacher_log_sum_exp
         words, overlaps = self._words[start:], self._overlaps[start:]
@@ -88,7 +98,12 @@ class OverlapRows:
 
 
 def tile_options(like: torch.Tensor, knows_teacher: bool) -> tuple[int, dict[str, int]]:
-    """Columns of a slice, and compiler options; the fastest of those measured, see benchmarks/NOTES.md."""
+    """Columns of a slice, and compiler options; the fastest of those measured, see benchmarks/NOTES.md.
+
+    Args:
+        like: Logits of the dtype and vocabulary.
+        knows_teacher: Whether the teacher's log-sum-exp is given.
+    """
     if knows_teacher:
         return (8192 if like.shape[-1] > 65536 else 4096), {"num_warps": 4}
     if like.element_size() == 4:

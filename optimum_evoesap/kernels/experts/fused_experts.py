@@ -42,6 +42,9 @@ def fused_experts_forward(
 
     Returns:
         Shape (tokens, hidden size).
+
+    Raises:
+        ValueError: The kernels cannot run it, and the norms of its outputs are wanted.
     """
     listener = self.__dict__.get(_NORMS_LISTENER)
     if not _can_fuse(self, hidden_states, top_k_weights):
@@ -135,7 +138,12 @@ def runs_fused(experts: ExpertsModule) -> bool:
 
 @contextmanager
 def norms_listener(experts: ExpertsModule, listener: NormsListener) -> Iterator[None]:
-    """Have the fused forward of a module hand the norms of its outputs to `listener`."""
+    """A context in which the fused forward of a module gives the norms of its outputs to a function.
+
+    Args:
+        experts: The experts module.
+        listener: Called in each forward with indices, weights and norms, each of shape (tokens, top-k).
+    """
     before = experts.__dict__.get(_NORMS_LISTENER)
     experts.__dict__[_NORMS_LISTENER] = listener
     try:

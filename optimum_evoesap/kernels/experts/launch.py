@@ -35,7 +35,16 @@ def group_routes(indices: torch.Tensor, num_experts: int) -> tuple[torch.Tensor,
 
 
 def spread(hidden: torch.Tensor, places: torch.Tensor, num_rows: int | None = None) -> torch.Tensor:
-    """The hidden states of the routes at their places, shape (rows, hidden size); by default a row for each route."""
+    """Copy the hidden state of each route to its place.
+
+    Args:
+        hidden: Shape (tokens, hidden size).
+        places: Place of each route, shape (tokens * top-k,), int32.
+        num_rows: Rows of the result; by default one for each route.
+
+    Returns:
+        Shape (rows, hidden size).
+    """
     hidden = hidden.contiguous()
     tokens, hidden_size = hidden.shape
     rows = hidden.new_empty(places.numel() if num_rows is None else num_rows, hidden_size)
@@ -51,7 +60,7 @@ def spread(hidden: torch.Tensor, places: torch.Tensor, num_rows: int | None = No
 
 
 def silu_gate(gate_up: torch.Tensor) -> torch.Tensor:
-    """silu(gate) * up of rows that hold gate and up one after the other."""
+    """silu(gate) * up of rows that hold gate and up one after the other, shape (rows, 2 * size) to (rows, size)."""
     gate_up = gate_up.contiguous()
     num_rows, size = gate_up.shape[0], gate_up.shape[1] // 2
     gated = gate_up.new_empty(num_rows, size)
@@ -73,7 +82,21 @@ def combine(
     with_norms: bool,
     dtype: torch.dtype | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weighted sums of the outputs of each token's routes, and the norms of the outputs where asked for."""
+    """Weighted sums of the outputs of each token's routes, and the norms of the outputs where asked for.
+
+    Args:
+        outputs: Output at each place, shape (rows, hidden size).
+        places: Place of each route, shape (tokens * top-k,), int32.
+        indices: Expert of each route, shape (tokens, top-k).
+        weights: Gate weight of each route, shape (tokens, top-k).
+        num_experts: Experts in the module; other indices stand for no expert and add nothing.
+        with_norms: Compute the norms.
+        dtype: That of the sums; by default that of the outputs.
+
+    Returns:
+        Sums of shape (tokens, hidden size), and L2 norms of shape (tokens, top-k) in float32; empty without
+        `with_norms`.
+    """
     outputs = outputs.contiguous()
     tokens, top_k = indices.shape
     hidden_size = outputs.shape[1]

@@ -30,7 +30,12 @@ def fused_norms(model: nn.Module) -> Iterator[None]:
 
 
 def replace_rms_norm(module: nn.Module, undo: ExitStack) -> None:
-    """Run `module` by torch's function where it is an RMS norm, until `undo` closes."""
+    """Run a module by torch's function where it is an RMS norm.
+
+    Args:
+        module: Any module.
+        undo: Gets what undoes it.
+    """
     # Where a model is spread over devices, accelerate has put its hook in `forward`, and that calls `_old_forward`.
     name = "_old_forward" if hasattr(module, "_hf_hook") else "forward"
     before = vars(module).get(name)
