@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import sections
+from . import sections, use_sections
 from .names import is_hub_id, is_local_path
 
 
@@ -56,10 +56,10 @@ def create_model_card(
         sections.sizes(result),
         sections.fitness(result),
         sections.layers(result),
-        sections.loading(result, repo_id, has_remote_code),
-        sections.reproduction(result, config, repo_id),
-        sections.data(result, config),
-        sections.versions(result),
+        use_sections.loading(result, repo_id, has_remote_code),
+        use_sections.reproduction(result, config, repo_id),
+        use_sections.data(result, config),
+        use_sections.versions(result),
     )
     body = "\n\n".join(part for part in parts if part)
     # Not `ModelCard.from_template`, which needs jinja2.
@@ -132,7 +132,7 @@ def _datasets(result: PruningResult, config: dict[str, Any], base: dict[str, Any
     listed = base.get("datasets") or []
     names = [listed] if isinstance(listed, str) else list(listed)
     for role in ("calibration", "search"):
-        names += sections.used_hub_datasets(result, config, role)
+        names += use_sections.used_hub_datasets(result, config, role)
     return list(dict.fromkeys(names))
 
 
