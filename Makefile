@@ -25,7 +25,7 @@ help:
 	@echo "make docs               write the page of architectures from the tests"
 	@echo "make test               run the tests"
 	@echo "make style              format the code and fix what ruff can fix"
-	@echo "make quality            check format, lint and types"
+	@echo "make quality            check format, lint, types and the directions of imports"
 	@echo "make test-transformers  run the fast tests against transformers $(TRANSFORMERS_RELEASES)"
 	@echo "make test-vllm          serve pruned models with vLLM $(VLLM) on the CPU and compare with transformers"
 
@@ -57,6 +57,7 @@ quality: venv
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
 
 test-transformers: $(OTHER_RELEASE_TESTS)
 

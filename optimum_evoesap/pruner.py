@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ from .checkpoint.write import push_checkpoint, write_checkpoint
 from .configuration import EvoESAPConfig
 from .data import TokenizedData
 from .kernels.forward.fused_forward import fused_forward
+from .models.batching import Batch
 from .models.loading import load_model
 from .models.processors import Processor, find_processor, load_processor
 from .models.size import model_size
@@ -34,7 +34,6 @@ from .run.code_digest import fitness_digests
 from .run.folder_lock import FolderLock
 from .run.inputs import ModelInputs
 from .run.state import RunState
-from .search.candidate import Candidate
 from .search.find import SearchOutcome, find_allocation
 from .search.planning import allocation_space, explicit_counts, fixed_allocation
 from .search.told_scores import ToldScores
@@ -102,7 +101,7 @@ class MoEPruner(OptimumQuantizer):
         self.result: PruningResult | None = None
         self._found: SearchOutcome | None = None
         self._inputs = ModelInputs(self.model, self.config, tokenizer)
-        self._state: RunState | None = None
+        self._state = RunState()
         self._is_whole = True
 
     @classmethod
@@ -199,14 +198,11 @@ class MoEPruner(OptimumQuantizer):
         if save_directory is not None:
             check_output_folder(save_directory, self.model.name_or_path)
             warn_of_replacement(save_directory)
-        with self._open_state(save_directory, resume):
+        with RunState(save_directory, resume) as state:
             if save_directory is not None:
                 clear_partial_checkpoint(save_directory)
             self._prepare(calibration_data, search_data)
-            self.calibrate()
-            self.rank()
-            self.search()
-            self.apply()
+            self._walk(state)
             if save_directory is not None:
                 self._write(save_directory, remote_code=remote_code)
             if push is not None and save_directory is not None:
@@ -246,13 +242,12 @@ class MoEPruner(OptimumQuantizer):
         self._check_whole()
         self.statistics = self.order = self._found = None
         data = self._get_data("calibration", calibration_data)
-        key = self._state.key(self.model, data.fingerprint) if self._state else ""
-        statistics = self._state.load_statistics(key) if self._state else None
+        key = self._state.key(self.model, data.fingerprint)
+        statistics = self._state.load_statistics(key)
         if statistics is None:
             with fused_forward(self.model):
                 statistics = observe_experts(self.sparse_model, list(self._inputs.batches(data)))
-            if self._state:
-                self._state.save_statistics(key, statistics)
+            self._state.save_statistics(key, statistics)
         self.statistics = statistics
         return statistics
 
@@ -287,13 +282,13 @@ class MoEPruner(OptimumQuantizer):
         if self.order is None:
             raise ValueError("No pruning order yet: call calibrate() and rank() first.")
         self._found = None
-        fixed = fixed_allocation(self.config, self.space)
-        if fixed is not None and not self._has_search_data(search_data):
-            self._found = SearchOutcome(self._candidate(fixed), {}, [])
-            return list(fixed)
-        data = self._get_data("search", search_data)
-        search, holdout = (list(self._inputs.batches(part)) for part in self._inputs.holdout_split(data))
-        told = ToldScores(self._state, self._score_key(data)) if self._state else None
+        search: list[Batch] = []
+        holdout: list[Batch] = []
+        told = None
+        if self._needs_search_data(search_data):
+            data = self._get_data("search", search_data)
+            search, holdout = (list(self._inputs.batches(part)) for part in self._inputs.holdout_split(data))
+            told = ToldScores(self._state, self._score_key(data))
         with fused_forward(self.model):
             self._found = find_allocation(
                 self.sparse_model, self.order, self.space, self.config, search, holdout, told
@@ -410,22 +405,21 @@ class MoEPruner(OptimumQuantizer):
         """The search, one entry a generation."""
         return self._found.history if self._found else []
 
-    @contextmanager
-    def _open_state(self, save_directory: str | Path | None, resume: bool) -> Iterator[None]:
-        """Hold the output folder and what lies in it for the length of a run; later stages are not of that run."""
-        if save_directory is None:
-            yield
-            return
-        with RunState(save_directory, resume) as self._state:
-            try:
-                yield
-            finally:
-                self._state = None
+    def _walk(self, state: RunState) -> None:
+        """All stages, with the state of a run; stages that are called later are not of that run."""
+        self._state = state
+        try:
+            self.calibrate()
+            self.rank()
+            self.search()
+            self.apply()
+        finally:
+            self._state = RunState()
 
     def _prepare(self, calibration_data: Any, search_data: Any) -> None:
         """Bring up everything that can be wrong with the data or the model before the long work starts."""
         self._inputs.check_model(self._get_data("calibration", calibration_data))
-        if fixed_allocation(self.config, self.space) is None or self._has_search_data(search_data):
+        if self._needs_search_data(search_data):
             self._inputs.check_model(self._get_data("search", search_data))
             self._inputs.check_scored()
 
@@ -437,25 +431,23 @@ class MoEPruner(OptimumQuantizer):
             self._config = self.config.replace(**{f"{kind}_dataset": name})
         return data
 
-    def _has_search_data(self, given: Any) -> bool:
-        return given is not None or "search" in self._inputs.prepared
+    def _needs_search_data(self, given: Any) -> bool:
+        """Also an allocation that is not searched is scored, where there are data for it."""
+        is_searched = fixed_allocation(self.config, self.space) is None
+        return is_searched or given is not None or "search" in self._inputs.prepared
 
     def _score_key(self, data: TokenizedData) -> str:
-        assert self._state is not None
         choices = [getattr(self.config, name) for name in _SCORE_OPTIONS]
         return self._state.key(self.model, data.fingerprint, self.order, choices, fitness_digests(self.config.fitness))
-
-    def _candidate(self, allocation: Sequence[int]) -> Candidate:
-        assert self.order is not None
-        return Candidate.from_order(self.order, dict(zip(self.sparse_layers, allocation)))
 
     def _take(self, allocation: Sequence[int] | Mapping[int, int]) -> None:
         """Set an allocation of the user's own; scores and history of another one are not its own."""
         counts = explicit_counts(allocation, self.sparse_layers)
-        counts = list(replace(self.space, budget=sum(counts)).check(counts))
-        if counts != self.allocation:
-            self._found = SearchOutcome(self._candidate(counts), {}, [])
+        space = replace(self.space, budget=sum(counts))
+        if list(space.check(counts)) != self.allocation:
             self._config = self.config.replace(allocation=counts)
+            assert self.order is not None
+            self._found = find_allocation(self.sparse_model, self.order, space, self.config, [], [])
 
     def _write(self, directory: str | Path, **options: Any) -> None:
         write_checkpoint(directory, self.model, self.tokenizer, self.config, self._applied_result(), **options)

@@ -35,6 +35,7 @@ class RunState:
 
     Args:
         output: The run's output folder; the state lies in `.evoesap` inside it until the checkpoint is written.
+            Without a folder nothing is kept.
         resume: Use what an earlier run left; otherwise it is written over.
 
     Raises:
@@ -42,16 +43,17 @@ class RunState:
         OSError: The folder cannot be written (on entering).
     """
 
-    def __init__(self, output: str | Path, resume: bool = True):
-        self._lock = FolderLock(output)
-        self._folder = self._lock.folder
-        self._statistics = self._folder / "statistics.safetensors"
+    def __init__(self, output: str | Path | None = None, resume: bool = True):
+        self._lock = None if output is None else FolderLock(output)
+        self._folder = None if self._lock is None else self._lock.folder
         self._resume = resume
         self._weights: str | None = None
         self._numbers: dict[str, set[int]] = {}
         self._foreign: set[str] = set()
 
     def __enter__(self) -> RunState:
+        if self._lock is None or self._folder is None:
+            return self
         self._lock.__enter__()
         # Of a killed run: what it had half written, and all else where it is not to be gone on with.
         for pattern in (f"*{PARTIAL_SUFFIX}", *(() if self._resume else ("*.json", "*.safetensors"))):
@@ -62,7 +64,8 @@ class RunState:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._lock.__exit__(kind, error, traceback)
+        if self._lock is not None:
+            self._lock.__exit__(kind, error, traceback)
 
     def key(self, model: PreTrainedModel, *parts: Any) -> str:
         """The fingerprint of a piece of work. The weights, which no saved work changes, are read once a run.
@@ -71,6 +74,8 @@ class RunState:
             model: The unpruned model.
             *parts: What else the work depends on, as JSON values.
         """
+        if self._folder is None:
+            return ""
         self._weights = self._weights or weights_digest(model)
         return fingerprint(model, *parts, weights=self._weights)
 
@@ -81,7 +86,7 @@ class RunState:
             saved_key, (tensors, metadata) = read_tensors(path)
             return saved_key, ExpertStatistics.from_tensors(tensors, metadata)
 
-        return self._load(self._statistics, key, read)
+        return self._load("statistics.safetensors", key, read)
 
     def save_statistics(self, key: str, statistics: ExpertStatistics) -> None:
         """Keep statistics.
@@ -90,7 +95,8 @@ class RunState:
             key: Fingerprint of what they depend on.
             statistics: The statistics.
         """
-        write_tensors(self._statistics, key, *statistics.to_tensors())
+        if self._folder is not None:
+            write_tensors(self._folder / "statistics.safetensors", key, *statistics.to_tensors())
 
     def load_series(self, name: str, key: str, read: Callable[[Any], Content]) -> list[Content]:
         """The pieces of a growing kind of work that were saved under `key`.
@@ -106,8 +112,8 @@ class RunState:
             return saved_key, read(content)
 
         found = {}
-        for path in sorted(self._folder.glob(f"{name}-*.json")):
-            content = self._load(path, key, read_piece)
+        for path in sorted(self._folder.glob(f"{name}-*.json")) if self._folder is not None else ():
+            content = self._load(path.name, key, read_piece)
             if content is not None:
                 found[int(path.stem.rpartition("-")[2])] = content
         self._numbers[name] = set(found)
@@ -121,13 +127,16 @@ class RunState:
             key: Fingerprint of what it depends on.
             content: JSON values.
         """
+        if self._folder is None:
+            return
         taken = self._numbers.setdefault(name, set())
         # The place of a piece that was damaged or of another run is free.
         number = next(each for each in count() if each not in taken)
         write_json(self._folder / f"{name}-{number:06d}.json", key, content)
         taken.add(number)
 
-    def _load(self, path: Path, key: str, read: Callable[[Path], tuple[str, Content]]) -> Content | None:
+    def _load(self, name: str, key: str, read: Callable[[Path], tuple[str, Content]]) -> Content | None:
+        path = Path() if self._folder is None else self._folder / name
         if not self._resume or not path.is_file():
             return None
         try:

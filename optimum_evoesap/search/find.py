@@ -57,12 +57,14 @@ def find_allocation(
         order: Which experts of a layer go first.
         space: The allowed allocations.
         config: Strategy, fitness, sizes and seed; an allocation that it gives is scored only.
-        search: Batches on which candidates are scored.
+        search: Batches on which candidates are scored; may be empty where the allocation is given.
         holdout: Batches that the search never sees; may be empty.
         told: Keeps the scores, and brings those of a killed run.
     """
-    told = told or ToldScores()
     strategy = make_strategy(order, space, config)
+    if not search:
+        return SearchOutcome(strategy.best, {}, [])
+    told = told or ToldScores()
     scorer = CandidateScorer(sparse_model, search, config, told.batch_size)
     run_search(strategy, scorer, told)
     # Only one teacher is kept in memory.

@@ -17,7 +17,7 @@ class ToldScores:
     """What is known of candidates, kept in the state of the run as it grows.
 
     Args:
-        state: The state of the run; `None` keeps nothing.
+        state: The state of the run; by default nothing is kept.
         key: Fingerprint of everything that scores depend on.
 
     Attributes:
@@ -25,11 +25,11 @@ class ToldScores:
     """
 
     def __init__(self, state: RunState | None = None, key: str = ""):
-        self._state, self._key = state, key
+        self._state, self._key = state or RunState(), key
         self._scores: dict[Candidate, WindowScores] = {}
         self._unsaved: list[Candidate] = []
         self.batch_size: int | None = None
-        for piece in state.load_series(_PIECES, key, _read) if state else ():
+        for piece in self._state.load_series(_PIECES, key, _read):
             self._scores |= dict(piece[0])
             self.batch_size = min(piece[1], self.batch_size or piece[1])
 
@@ -55,7 +55,7 @@ class ToldScores:
         Args:
             batch_size: Windows at once, by now perhaps fewer than at first.
         """
-        if self._state is not None and self._unsaved:
+        if self._unsaved:
             pairs = [[each.to_json(), self._scores[each].to_json()] for each in self._unsaved]
             self._state.append(_PIECES, self._key, {"scores": pairs, "batch_size": batch_size})
         self._unsaved = []
