@@ -38,6 +38,7 @@ class SparseModel:
         self._sketches = sketches or sketch_layers(self.structure)
         check_prunable(model, self.structure)
         self.layers = bind_layers(model, self.structure, self._sketches)
+        self._is_rebuild_checked = False
 
     def bind(self, model: PreTrainedModel) -> SparseModel:
         """Another model of the same class and config, such as the one with weights; nothing is discovered again.
@@ -48,7 +49,9 @@ class SparseModel:
         Raises:
             ValueError: It holds tensors that its class does not make.
         """
-        return SparseModel(model, self.structure, self._sketches)
+        bound = SparseModel(model, self.structure, self._sketches)
+        bound._is_rebuild_checked = self._is_rebuild_checked
+        return bound
 
     @property
     def indices(self) -> list[int]:
@@ -82,7 +85,9 @@ class SparseModel:
         Raises:
             ValueError: It cannot be built so.
         """
-        check_rebuild(self.model, self.layers, self.structure, self._sketches)
+        if not self._is_rebuild_checked:
+            check_rebuild(self.model, self.layers, self.structure, self._sketches)
+        self._is_rebuild_checked = True
 
     def check_in_memory(self) -> None:
         """Check that the experts are where they can be run.
