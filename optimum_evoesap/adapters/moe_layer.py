@@ -82,7 +82,15 @@ class MoELayer:
         return any(tensor.is_meta for part in self.parts for tensor, _ in part.tensors_per_expert())
 
     def slice_virtually(self, kept: Sequence[int], undo: ExitStack) -> None:
-        """Behave as if only `kept` were there, with the expert weights left in place, until `undo` is closed."""
+        """Behave as if only `kept` were there, with the expert weights left in place, until `undo` is closed.
+
+        Args:
+            kept: Experts of the layer, ascending.
+            undo: Restores the layer when it is closed.
+
+        Raises:
+            IndexError: The layer has no such expert.
+        """
         by_block = self._by_block(kept)
         # Some routers read the count from their config when they run (ZAYA).
         overrides = per_layer_overrides(self.config).get(self.index, {}) | {self.attribute: len(by_block[0])}
@@ -91,7 +99,11 @@ class MoELayer:
             block.slice_virtually(experts, undo)
 
     def remove_all_but(self, kept: Sequence[int]) -> None:
-        """Really remove the other experts."""
+        """Really remove the other experts.
+
+        Raises:
+            IndexError: The layer has no such expert.
+        """
         for block, experts in zip(self.blocks, self._by_block(kept)):
             if len(experts) < block.num_experts:
                 block.remove_all_but(experts)

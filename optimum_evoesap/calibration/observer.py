@@ -72,6 +72,9 @@ class ExpertObserver:
         Args:
             input_ids: Shape (batch, tokens).
             attention_mask: Shape (batch, tokens), 0 for padding, which is left out of all sums; `None` for none.
+
+        Raises:
+            RuntimeError: No experts ran in the pass.
         """
         self._mask = None
         if attention_mask is not None and not bool(attention_mask.all()):

@@ -29,7 +29,12 @@ class LayerStatistics:
 
     @classmethod
     def zeros(cls, num_experts: int, device: torch.device | str = "cpu") -> LayerStatistics:
-        """Sums of nothing, for `num_experts` experts."""
+        """Sums of nothing.
+
+        Args:
+            num_experts: Experts of the layer.
+            device: Where the sums lie.
+        """
         sums = [torch.zeros(num_experts, dtype=torch.float64, device=device) for _ in range(3)]
         return cls(torch.zeros(num_experts, dtype=torch.int64, device=device), *sums)
 

@@ -72,7 +72,12 @@ def clear_partial_checkpoint(directory: str | Path) -> None:
 
 
 def move_into_place(partial: Path, directory: Path) -> None:
-    """Move the result first, by which the next run knows the folder as its own, and last the config, which loads."""
+    """Move the result first, by which the next run knows the folder as its own, and last the config, which loads.
+
+    Args:
+        partial: The whole checkpoint.
+        directory: The output folder; weights of an earlier result in it are removed.
+    """
     for path in partial.rglob("*"):
         sync(path)
     (directory / "config.json").unlink(missing_ok=True)

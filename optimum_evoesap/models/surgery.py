@@ -49,6 +49,11 @@ def write_expert_counts(config: PretrainedConfig, attribute: str, counts: Mappin
     Equal counts make an ordinary config; different ones go into transformers' own `per_layer_config`, merged with what
     it holds already. The name is the attribute that the architecture reads: under an alias from `attribute_map`
     transformers would build a uniform model without a word.
+
+    Args:
+        config: The text config of a model; it is changed.
+        attribute: The attribute that says how many experts there are.
+        counts: Experts by decoder layer.
     """
     overrides = per_layer_overrides(config)
     for values in overrides.values():

@@ -60,7 +60,7 @@ class ModelInputs:
             given: Data in any form that [`~data.prepare_data`] takes.
 
         Raises:
-            ValueError: The data cannot be used with this model; says why.
+            DataError: The data cannot be used with this model, or none are named; says why. It is a `ValueError`.
         """
         if given is None and kind in self.prepared:
             return self.prepared[kind]

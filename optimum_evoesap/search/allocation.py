@@ -174,6 +174,12 @@ class AllocationSpace:
         """Level-switch mutation (paper, section 3): move 1 to `max_delta` units between two layers, a few times.
 
         The number of moves is the smaller of two draws from 1 to `max_mutations`, so that one is the most common.
+
+        Args:
+            parent: The allocation to begin with.
+            generator: Source of the draws.
+            max_delta: Most units in a move.
+            max_mutations: Most moves.
         """
         counts = list(parent)
         moves = min(generator.randint(1, max_mutations), generator.randint(1, max_mutations))

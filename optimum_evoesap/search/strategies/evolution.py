@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 @register_strategy("evolution")
 class Evolution(Strategy):
-    """The paper's loop: the best of a generation go on, and so do mutations of them."""
+    """The paper's loop: the best of a generation go on, and so do mutations of them.
+
+    Args:
+        space: The allowed allocations.
+        order: Which experts of a layer go first.
+        options: Sizes and seed of the search.
+    """
 
     def __init__(self, space: AllocationSpace, order: PruningOrder, options: EvoESAPOptions):
         super().__init__(space, order, options)
