@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 
 from transformers import PretrainedConfig, PreTrainedModel
 
 from ..adapters import MoELayer, Structure
 from ..heterogeneous.attributes import count_holder, global_value, per_layer_overrides
+from ..heterogeneous.construction import wrap_layers
 from ..heterogeneous.count_readers import let_read_counts
 from ..heterogeneous.layer_config import give_layer_config
 
@@ -35,6 +37,8 @@ def remove_experts(
     for layer in layers:
         give_layer_config(layer.modules, config, per_layer_overrides(config).get(layer.index, {}))
     let_read_counts(model)
+    # The auxiliary loss is that of layers of different size from now on.
+    wrap_layers(sys.modules[type(model).__module__])
     # What the model itself counts, for its auxiliary loss, is the config-wide number.
     for path in (name for name in structure.counts if not any(part.isdigit() for part in name.split("."))):
         for whole in structure.counts[path]:
