@@ -30,7 +30,6 @@ assert torch.isfinite(outputs.aux_loss) and outputs.aux_loss > 0
 def test_the_auxiliary_loss_of_a_model_pruned_in_memory(model_type):
     paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(paths))
-    done = subprocess.run(
-        [sys.executable, "-c", AUXILIARY_LOSS, model_type], env=environment, capture_output=True, text=True, timeout=120
-    )
+    command = [sys.executable, "-c", AUXILIARY_LOSS, model_type]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
