@@ -22,7 +22,7 @@ IN_PARALLEL := --numprocesses auto --dist worksteal
 help:
 	@echo "make venv               create .venv with everything for development"
 	@echo "make demo               prune a small model on this machine and look at the result"
-	@echo "make docs               write the page of architectures from the tests"
+	@echo "make docs               write the pages of architectures and of the API, from the tests and the docstrings"
 	@echo "make test               run the tests"
 	@echo "make style              format the code and fix what ruff can fix"
 	@echo "make quality            check format, lint, types and the directions of imports"
@@ -41,6 +41,7 @@ demo: venv
 
 docs: venv
 	$(VENV)/bin/python -m docs.make_architectures
+	$(VENV)/bin/python -m docs.make_api
 
 test: $(VENV)/.installed-quantization
 	$(VENV)/bin/python -m pytest $(IN_PARALLEL)

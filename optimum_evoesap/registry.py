@@ -9,6 +9,19 @@ from typing import Any, TypeVar
 
 Registered = TypeVar("Registered", bound=Callable[..., Any])
 
+# Each decorator says what it registers, in `help` and in the API reference.
+_DOCSTRING = """Register a {kind}: decorate its function with `@register_{kind}("name")`.
+
+    Args:
+        name: The name by which `EvoESAPConfig({kind}=name)` then finds the function.
+
+    Returns:
+        The decorator; it returns the function unchanged.
+
+    Raises:
+        ValueError: The name is empty, or the decorator finds that another function has it.
+    """
+
 
 def make_register(table: dict[str, Any], kind: str) -> Callable[[str], Callable[[Registered], Registered]]:
     """Return a decorator that puts a function into `table` under a name.
@@ -38,4 +51,6 @@ def make_register(table: dict[str, Any], kind: str) -> Callable[[str], Callable[
 
         return add
 
+    register.__name__ = register.__qualname__ = f"register_{kind}"
+    register.__doc__ = _DOCSTRING.format(kind=kind)
     return register
