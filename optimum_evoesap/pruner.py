@@ -51,7 +51,7 @@ _SCORE_OPTIONS = ("fitness", "holdout_fraction", "batch_size", "seed")
 class MoEPruner(OptimumQuantizer):
     """Removes experts from a sparse Mixture-of-Experts model, a different number from each layer.
 
-    `prune` walks the whole way; `calibrate`, `rank`, `search` and `apply` are its stages, for one at a time.
+    `prune` does everything; `calibrate`, `rank`, `search` and `apply` are its stages, to be called one at a time.
 
     Args:
         model: The model to prune. It is changed in place by `apply`.
@@ -60,8 +60,8 @@ class MoEPruner(OptimumQuantizer):
             tokenized or images read, and saved with the checkpoint.
 
     Attributes:
-        config: The choices; fixed from the start, but for the allocation that `apply` is given, and data in memory, of
-            which it says that it names none.
+        config: The choices, fixed from the start. Only the allocation that `apply` is given enters it later, and for
+            data that were given in memory it names no data set.
         sparse_model: The model with its structure and its sparse layers, as `layers`.
         sparse_layers: Decoder-layer indices of the sparse layers.
         space: The allocations that the config allows.
@@ -117,7 +117,7 @@ class MoEPruner(OptimumQuantizer):
         Args:
             model_or_path: Folder, Hub id, or a loaded model.
             config: The choices.
-            tokenizer: A tokenizer or processor, or where it lies; by default the one that lies with the model.
+            tokenizer: A tokenizer or processor, or its folder or Hub id; by default the one beside the model.
             **model_kwargs: Go to `from_pretrained` of the class that the checkpoint was made with: `dtype`,
                 `device_map`, `revision`, ...
 
@@ -417,7 +417,7 @@ class MoEPruner(OptimumQuantizer):
             self._state = RunState()
 
     def _prepare(self, calibration_data: Any, search_data: Any) -> None:
-        """Bring up everything that can be wrong with the data or the model before the long work starts."""
+        """Find everything that can be wrong with the data or the model before the long work starts."""
         self._inputs.check_model(self._get_data("calibration", calibration_data))
         if self._needs_search_data(search_data):
             self._inputs.check_model(self._get_data("search", search_data))

@@ -243,4 +243,4 @@ def test_scores_are_kept_piece_by_piece_and_a_damaged_piece_is_left(tmp_path, ca
     with RunState(tmp_path) as state:
         left = ToldScores(state, "key")
         assert candidates[0] not in left and left[candidates[1]] == scores[1]
-    assert "starting that work anew" in caplog.text
+    assert "that work is done again" in caplog.text

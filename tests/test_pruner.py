@@ -368,7 +368,7 @@ def test_the_state_of_another_run_is_not_used(change, tmp_path, caplog):
 
     interrupted()
     interrupted(**change)
-    assert any("starting anew" in record.message for record in caplog.records)
+    assert any("that work is done again" in record.message for record in caplog.records)
     clean = make_pruner(**change)
     clean.prune(tmp_path / "clean", rows(), rows(seed=1))
     pruner = make_pruner(**change)

@@ -84,7 +84,7 @@ class FitnessScorer:
             with sliced():
                 return self._score_now()
 
-        # Out of the slice the model is the teacher again, which is asked anew on the smaller batches.
+        # Outside the slice the model is the teacher again, whose hidden states are needed for the smaller batches.
         return self._windows.fit(attempt, after_cut=self._teach_all)
 
     def forget(self) -> None:

@@ -59,7 +59,7 @@ class Windows:
         """Do something with all batches; where they do not fit into memory, once more with smaller ones.
 
         Args:
-            attempt: What is done; it begins anew each time, and reads `batches`.
+            attempt: What is done; it starts from the beginning each time, and reads `batches`.
             after_cut: Called when the batches have become smaller, outside of the attempt that failed.
 
         Raises:

@@ -50,12 +50,17 @@ def load_bare_model(path: str, **model_kwargs: Any) -> PreTrainedModel:
 
     Args:
         path: Folder or Hub id.
-        **model_kwargs: Only those that say where files come from are used.
+        **model_kwargs: Those that say where files come from: `revision`, `token`, `cache_dir`, `local_files_only`,
+            `subfolder`, `trust_remote_code`.
 
     Raises:
+        TypeError: Another keyword argument, which would have no effect.
         FileNotFoundError: `path` looks like a folder, and there is none.
         ValueError: transformers has no language model for this model type.
     """
+    others = model_kwargs.keys() - source_kwargs(model_kwargs).keys()
+    if others:
+        raise TypeError(f"{', '.join(sorted(others))} would have no effect: no weights are read.")
     config = _load_config(path, model_kwargs)
     return _build_bare(choose_model(config, path, bool(model_kwargs.get("trust_remote_code"))), config)
 

@@ -21,7 +21,7 @@ class FolderInUseError(OSError):
 class FolderLock:
     """Holds an output folder for one run; a second one, here or in another process, is refused at once.
 
-    The system lets go of the lock of a killed process, so that what it left behind blocks nobody.
+    The operating system releases the lock of a killed process, so the next run is not blocked.
 
     Args:
         output: The output folder; it is made where it is not there. On exit, what was made and holds nothing goes.
@@ -70,7 +70,7 @@ class FolderLock:
                 self._lock.acquire()
             except FileNotFoundError:
                 continue  # a run that just ended has taken the folder along
-            # The lock file may have gone in between as well, and a lock on what is gone keeps nobody out.
+            # The lock file may have been removed in between; a lock on a removed file stops no other run.
             if (self.folder / LOCK_NAME).exists():
                 return
             self._lock.release()

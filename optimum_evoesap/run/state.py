@@ -27,9 +27,9 @@ Content = TypeVar("Content")
 class RunState:
     """A folder of finished work, each piece one file with the fingerprint of everything that it depends on.
 
-    The search draws everything from its seed, so the scores alone bring a run back to where it was: it walks the same
-    way again and finds its scores there. Nothing is unpickled. A piece that is damaged, or of another run, is left
-    with a warning, and its work done anew.
+    The search draws everything from its seed, so the scores alone bring a run back to where it was: it asks for the
+    same candidates again and finds their scores. Nothing is unpickled. A piece that is damaged, or of another run, is
+    not used: a warning is logged, and its work is done again.
 
     Entering it takes the lock of the output folder until the run ends.
 
@@ -142,13 +142,15 @@ class RunState:
         try:
             saved_key, content = read(path)
         except DAMAGE as error:
-            logger.warning("%s is damaged or of another release; starting that work anew (%s).", path, error)
+            logger.warning("%s is damaged or of another release; that work is done again (%s).", path, error)
             return None
         if saved_key != key:
             # Once for all the pieces of a kind.
             kind = path.name.partition("-")[0]
             if kind not in self._foreign:
-                logger.warning("%s is of a run with another model, configuration, code or data; starting anew.", path)
+                logger.warning(
+                    "%s is of a run with another model, configuration, code or data; that work is done again.", path
+                )
             self._foreign.add(kind)
             return None
         logger.info("Going on with %s of an earlier run.", path)
