@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .pruner import MoEPruner
     from .reports.inspection import inspect_model
     from .reports.result import PruningResult
+    from .search.strategies import register_strategy
 
 # Loaded when first used, so that importing the package stays fast.
 _PUBLIC = {
@@ -33,6 +34,7 @@ _PUBLIC = {
     "linear_esap": "fitness",
     "register_criterion": "calibration.criteria",
     "register_fitness": "fitness",
+    "register_strategy": "search.strategies",
 }
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "linear_esap",
     "register_criterion",
     "register_fitness",
+    "register_strategy",
 ]
 
 install_when_imported()

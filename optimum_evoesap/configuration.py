@@ -16,6 +16,7 @@ from .calibration.criteria import CRITERIA
 from .data.options import SCORED_TOKENS
 from .fitness import FITNESSES
 from .options import EvoESAPOptions
+from .registry import STRATEGIES
 from .version import __version__
 
 
@@ -107,6 +108,11 @@ class EvoESAPConfig(EvoESAPOptions, BaseConfig):
         return EvoESAPConfig(**options | changes)
 
     @property
+    def is_searched(self) -> bool:
+        """Whether a strategy has to find the allocation."""
+        return isinstance(self.allocation, str) and self.allocation != "uniform"
+
+    @property
     def is_explicit(self) -> bool:
         """Whether the user gave the removed counts themselves."""
         return not isinstance(self.allocation, str)
@@ -166,8 +172,11 @@ class EvoESAPConfig(EvoESAPOptions, BaseConfig):
     def _check_allocation(self) -> None:
         given = self.allocation
         if isinstance(given, str):
-            if given not in ("evolution", "uniform"):
-                self._fail("allocation", "choose evolution or uniform, or give the removed counts as a list or dict.")
+            if given not in ("evolution", "uniform", *STRATEGIES):
+                remedy = (
+                    "choose evolution, uniform or a strategy registered with @register_strategy, or give the removed "
+                )
+                self._fail("allocation", remedy + "counts as a list or dict.")
             return
         if isinstance(given, dict):
             if not all(_is_count(layer, 0) or str(layer).isdecimal() for layer in given):

@@ -29,7 +29,7 @@ class EvoESAPOptions:
     )
     allocation: str | list[int] | dict[int, int] = _option(
         "evolution",
-        "How many experts go from each layer: evolution (searched), uniform, or the removed counts themselves, "
+        "How many experts go from each layer: evolution or another strategy, uniform, or the removed counts themselves, "
         "as a list (one per sparse layer) or a dict (decoder layer to count).",
     )
     fitness: str = _option(

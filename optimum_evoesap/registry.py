@@ -7,6 +7,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 
+# The strategies of the search by name; here, because the configuration checks the names and the search stands on it.
+STRATEGIES: dict[str, Any] = {}
+
 Registered = TypeVar("Registered", bound=Callable[..., Any])
 
 # Each decorator says what it registers, in `help` and in the API reference.

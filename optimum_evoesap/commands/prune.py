@@ -158,7 +158,7 @@ def make_config(args: Namespace) -> EvoESAPConfig:
 
 
 def _check_data_are_named(config: EvoESAPConfig) -> None:
-    needed = ("calibration", "search") if config.allocation == "evolution" else ("calibration",)
+    needed = ("calibration", "search") if config.is_searched else ("calibration",)
     missing = [f"--{kind}-dataset" for kind in needed if getattr(config, f"{kind}_dataset") is None]
     if missing:
         raise ValueError(

@@ -31,10 +31,10 @@ def method(result: PruningResult, config: dict[str, Any]) -> str:
     base = LOCAL_MODEL
     if is_hub_id(result.base_model):
         base = f"[{result.base_model}](https://huggingface.co/{result.base_model})"
-    if result.fitness is not None and config.get("allocation", "evolution") == "evolution":
-        how = (
-            f"an evolutionary search that maximises {_fitness_name(result)} chose how many of them go from each layer"
-        )
+    strategy = config.get("allocation", "evolution")
+    if result.fitness is not None and isinstance(strategy, str) and strategy != "uniform":
+        search = "an evolutionary search" if strategy == "evolution" else f"a search with the strategy `{strategy}`"
+        how = f"{search} that maximises {_fitness_name(result)} chose how many of them go from each layer"
     elif is_uniform(result):
         how = "every sparse layer keeps the same number of experts"
     elif config.get("allocation") == "uniform":

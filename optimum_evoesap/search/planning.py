@@ -52,9 +52,11 @@ def fixed_allocation(config: EvoESAPConfig, space: AllocationSpace) -> Allocatio
         config: The configuration.
         space: The allocations that it allows.
     """
-    if not isinstance(config.allocation, str):
-        return space.check(explicit_counts(config.allocation, space.layers))
-    return space.uniform() if config.allocation == "uniform" else None
+    if config.is_searched:
+        return None
+    if isinstance(config.allocation, str):
+        return space.uniform()
+    return space.check(explicit_counts(config.allocation, space.layers))
 
 
 def explicit_counts(allocation: Sequence[int] | Mapping[int, int], indices: Sequence[int]) -> list[int]:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from ...options import EvoESAPOptions
-from ...registry import make_register
+from ...registry import STRATEGIES, make_register
 from ..allocation import Allocation, AllocationSpace
 from ..candidate import Candidate
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from ...calibration.criteria import PruningOrder
     from ...fitness.window_scores import WindowScores
 
-STRATEGIES: dict[str, type[Strategy]] = {}
 register_strategy = make_register(STRATEGIES, "strategy")
 
 
