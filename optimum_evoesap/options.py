@@ -29,8 +29,8 @@ class EvoESAPOptions:
     )
     allocation: str | list[int] | dict[int, int] = _option(
         "evolution",
-        "How many experts go from each layer: evolution or another strategy, uniform, or the removed counts themselves, "
-        "as a list (one per sparse layer) or a dict (decoder layer to count).",
+        "How many experts go from each layer: evolution or another strategy, uniform, or the removed counts "
+        "themselves, as a list (one per sparse layer) or a dict (decoder layer to count).",
     )
     fitness: str = _option(
         "esap", "What the search maximises: esap, kl, reverse_kl, nll, sampled_acceptance or a registered name."
