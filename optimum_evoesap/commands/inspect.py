@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from optimum.commands.base import BaseOptimumCLICommand
 
-from ..reports.text import short_bytes, short_count, table
+from ..reports.text import change, share, short_bytes, short_count, table
 from .arguments import add_model_options, add_option, set_up_parser, source_options
 from .errors import errors_in_one_line
 
@@ -60,7 +60,7 @@ def _model(inspection: ModelInspection) -> str:
         f"{inspection.model} ({inspection.model_type}, {inspection.dtype})",
         f"{short_count(inspection.parameters)} parameters, {short_bytes(inspection.size_in_bytes)}; "
         f"{inspection.num_experts} routed experts in {len(inspection.layers)} sparse layers hold "
-        f"{inspection.expert_share:.1%} of the parameters.",
+        f"{share(inspection.expert_share)} of the parameters.",
     ]
     if inspection.quantization:
         lines.append(f"The checkpoint is quantized ({inspection.quantization}); the sizes are those without it.")
@@ -95,11 +95,11 @@ def _outlooks(inspection: ModelInspection) -> str:
         return "No expert can be removed: every sparse layer has only as many as its router needs."
     rows = [
         [
-            f"{outlook.sparsity:.1%}" + (" (largest)" if outlook.sparsity == inspection.largest_sparsity else ""),
+            share(outlook.sparsity) + (" (largest)" if outlook.sparsity == inspection.largest_sparsity else ""),
             f"{outlook.removed_experts} of {inspection.num_experts}",
             short_count(outlook.parameters),
             short_bytes(outlook.size_in_bytes),
-            f"{outlook.size_in_bytes / inspection.size_in_bytes - 1:+.1%}",
+            change(outlook.size_in_bytes / inspection.size_in_bytes - 1),
         ]
         for outlook in inspection.outlooks
     ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import sections, use_sections
 from .names import is_hub_id, is_local_path
+from .text import whole_share
 
 
 if TYPE_CHECKING:
@@ -142,4 +143,4 @@ def _title(result: PruningResult, model_name: str | None, repo_id: str | None) -
     if repo_id:
         return repo_id
     base = str(result.base_model).split("/")[-1] if is_hub_id(result.base_model) else result.model_type
-    return f"{base}, {result.sparsity:.0%} of the experts removed"
+    return f"{base}, {whole_share(result.sparsity)} of the experts removed"

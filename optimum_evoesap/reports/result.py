@@ -65,6 +65,17 @@ class PruningResult:
     model_loader: str = "AutoModelForCausalLM"
     tokenizer_loader: str = "AutoTokenizer"
 
+    @property
+    def kept_counts(self) -> list[int]:
+        """Experts that each sparse layer keeps."""
+        return [total - removed for total, removed in zip(self.num_experts, self.allocation)]
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether all sparse layers keep the same number of experts."""
+        # A plain checkpoint can store only one number of experts, so the kept counts decide, not the removed ones.
+        return len(set(self.kept_counts)) <= 1
+
     def save(self, directory: str | Path) -> Path:
         """Write `evoesap_result.json` into `directory` and return its path."""
         path = Path(directory) / RESULT_NAME

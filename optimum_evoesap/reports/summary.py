@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
+from .figures import bar, score_rows, size_rows
 from .result import PruningResult
-from .text import short_bytes, short_count, table
+from .text import table
 
 
 BAR_WIDTH = 32
@@ -19,44 +19,25 @@ def summarize(result: PruningResult, folder: str | Path) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _kept_counts(result: PruningResult) -> list[int]:
-    return [total - removed for total, removed in zip(result.num_experts, result.allocation)]
-
-
 def _sizes(result: PruningResult) -> str:
-    experts = {"before": sum(result.num_experts), "after": sum(_kept_counts(result))}
-    rows = [
-        _size_row("routed experts", experts, str),
-        _size_row("parameters", result.parameters, short_count),
-        _size_row("size", result.size_in_bytes, short_bytes),
-    ]
+    rows = size_rows(result, ("routed experts", "parameters", "size"))
     return table(rows, header=["", "before", "after", "change"])
-
-
-def _size_row(name: str, values: dict[str, int], form: Callable[[int], str]) -> list[str]:
-    before, after = values["before"], values["after"]
-    return [name, form(before), form(after), f"{after / before - 1:+.1%}"]
 
 
 def _bars(result: PruningResult) -> str:
     """One line a sparse layer; the length of a bar is the share of the largest layer that is kept."""
     largest = max(result.num_experts)
-    rows = []
-    for layer, total, kept in zip(result.sparse_layers, result.num_experts, _kept_counts(result)):
-        filled, whole = round(BAR_WIDTH * kept / largest), round(BAR_WIDTH * total / largest)
-        rows.append(f"{layer:>5}  {'#' * filled}{'.' * (whole - filled)}  {kept} of {total}")
+    rows = [
+        f"{layer:>5}  {bar(kept, total, BAR_WIDTH * total / largest, '#', '.')}  {kept} of {total}"
+        for layer, total, kept in zip(result.sparse_layers, result.num_experts, result.kept_counts)
+    ]
     return "\n".join(["layer  experts kept", *rows])
 
 
 def _scores(result: PruningResult) -> str:
     if not result.scores:
         return "There were no search data, so there are no scores."
-    names = {"": "search data", "holdout_": "held-out data"}
-    rows = [
-        [data, *(f"{result.scores[prefix + which]:.4f}" for which in ("best", "uniform"))]
-        for prefix, data in names.items()
-        if f"{prefix}best" in result.scores
-    ]
+    rows = score_rows(result, ("search data", "held-out data"))
     return table(rows, header=[str(result.fitness), "this one", "uniform"]) + "\n" + _verdict(result)
 
 
@@ -73,7 +54,7 @@ def _verdict(result: PruningResult) -> str:
 
 def _loading(result: PruningResult, folder: str | Path) -> str:
     lines = [f"from transformers import {result.model_loader}"]
-    if len(set(_kept_counts(result))) > 1:
+    if not result.is_uniform:
         lines.append("import optimum_evoesap  # lets transformers build layers with different numbers of experts")
     lines.append(f'model = {result.model_loader}.from_pretrained("{Path(folder).as_posix()}", dtype="auto")')
     return f"Saved in {folder}. Load it with:\n\n" + "\n".join(f"    {line}" for line in lines)

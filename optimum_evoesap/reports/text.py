@@ -1,10 +1,17 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""Plain text for the terminal: tables and numbers."""
+"""Plain text: tables for the terminal, and the one form of each kind of number."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+
+# Named, so that a number has one form wherever it is shown.
+share = "{:.1%}".format
+whole_share = "{:.0%}".format
+change = "{:+.1%}".format
+score = "{:.4f}".format
+full_count = "{:,}".format
 
 _COUNT_UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
 _BYTE_UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
@@ -26,6 +33,11 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str] | None = None) ->
     if header:
         text.insert(1, "-" * len(text[0]))
     return "\n".join(line.rstrip() for line in text)
+
+
+def spread(counts: Sequence[int]) -> str:
+    """The smallest, the mean and the largest, such as `4 / 6.0 / 8`."""
+    return f"{min(counts)} / {sum(counts) / len(counts):.1f} / {max(counts)}" if counts else ""
 
 
 def short_count(number: int) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .markdown import code_block, markdown_table
 from .names import clean_value, dataset_names, is_hub_id, is_local_path
-from .sections import is_uniform
+from .text import full_count
 
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def loading(result: PruningResult, repo_id: str | None, has_remote_code: bool = 
         f'model = {loader}.from_pretrained("{_place(repo_id)}", dtype="auto", device_map="auto")\n'
         f'{name} = {tokenizer_loader}.from_pretrained("{_place(repo_id)}")'
     )
-    if is_uniform(result):
+    if result.is_uniform:
         text = "All sparse layers have the same number of experts, so this is an ordinary transformers checkpoint."
         return f"## Loading\n\n{text}\n\n{code_block('python', code)}"
     text = (
@@ -95,7 +95,8 @@ def data(result: PruningResult, config: dict[str, Any]) -> str:
     rows = []
     for role, entry in result.data.items():
         description = clean_value(str(entry.get("description", "")), known_paths)
-        numbers = [_grouped(entry.get(name)) for name in ("sequences", "tokens", "scored_tokens")]
+        counts = (entry.get(name) for name in ("sequences", "tokens", "scored_tokens"))
+        numbers = ["" if count is None else full_count(count) for count in counts]
         rows.append([role, description, *numbers, f"`{entry['fingerprint']}`" if entry.get("fingerprint") else ""])
     table = markdown_table(["Used for", "Data", "Sequences", "Tokens", "Scored tokens", "Fingerprint"], rows)
     return f"## Data\n\nWhat the model keeps depends on these data; evaluate it on your own task.\n\n{table}"
@@ -130,7 +131,3 @@ def _local_datasets(config: dict[str, Any]) -> list[str]:
 
 def _place(repo_id: str | None) -> str:
     return repo_id or "path/to/this/checkpoint"
-
-
-def _grouped(number: int | None) -> str:
-    return "" if number is None else f"{number:,}"

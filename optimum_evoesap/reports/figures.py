@@ -1,0 +1,61 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""The figures of a [`PruningResult`], as the model card and the terminal both show them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from .text import change, score, short_bytes, short_count
+
+
+if TYPE_CHECKING:
+    from .result import PruningResult
+
+
+_SIZE_FORMS: tuple[Callable[[int], str], ...] = (str, short_count, short_bytes)
+
+
+def size_rows(result: PruningResult, names: Sequence[str]) -> list[list[str]]:
+    """Name, before, after and change of each size that the record holds, before and after.
+
+    Args:
+        result: The record of the run.
+        names: What the routed experts, the parameters and the bytes are called.
+    """
+    experts = {"before": sum(result.num_experts), "after": sum(result.kept_counts)}
+    sizes = zip(names, (experts, result.parameters, result.size_in_bytes), _SIZE_FORMS)
+    return [
+        [name, form(size["before"]), form(size["after"]), change(size["after"] / size["before"] - 1)]
+        for name, size, form in sizes
+        if size.get("before") and "after" in size
+    ]
+
+
+def score_rows(result: PruningResult, names: Sequence[str]) -> list[list[str]]:
+    """Name, score of this allocation and of the uniform one, for the data that there are scores on.
+
+    Args:
+        result: The record of the run.
+        names: What the search data and the held-out data are called.
+    """
+    pairs = (("best", "uniform"), ("holdout_best", "holdout_uniform"))
+    return [
+        [name, *(score(result.scores[key]) if key in result.scores else "not measured" for key in pair)]
+        for name, pair in zip(names, pairs)
+        if result.scores.keys() & set(pair)
+    ]
+
+
+def bar(kept: int, total: int, width: float, full: str, empty: str) -> str:
+    """A bar for the kept experts of a layer.
+
+    Args:
+        kept: Experts that the layer keeps.
+        total: Experts that it had.
+        width: Length of the bar of all of them, in characters.
+        full: Character for what is kept.
+        empty: Character for what is removed.
+    """
+    filled = round(width * kept / total)
+    return full * filled + empty * (round(width) - filled)
