@@ -15,6 +15,7 @@ from transformers import __version__ as transformers_version
 from .calibration.criteria import CRITERIA
 from .data.options import SCORED_TOKENS
 from .fitness import FITNESSES
+from .models.short_repr import CodeRepr
 from .options import EvoESAPOptions
 from .registry import STRATEGIES
 from .version import __version__
@@ -27,7 +28,7 @@ _LOADING_KEYS = ("model_type", "name_or_path", "_commit_hash")
 _FROM_PRETRAINED_KEYS = ("_from_auto", "_from_pipeline", "_commit_hash")
 
 
-class EvoESAPConfig(EvoESAPOptions, BaseConfig):
+class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
     """Configuration of a pruning run; see [`EvoESAPOptions`] for the fields.
 
     It is checked when it is made and fixed from then on: a run that began with one ends with the same. `replace` makes
@@ -116,6 +117,10 @@ class EvoESAPConfig(EvoESAPOptions, BaseConfig):
     def is_explicit(self) -> bool:
         """Whether the user gave the removed counts themselves."""
         return not isinstance(self.allocation, str)
+
+    def _summary(self) -> list[tuple[str, str]]:
+        values = [(option, getattr(self, option.name)) for option in dataclasses.fields(EvoESAPOptions)]
+        return [(option.name, repr(value)) for option, value in values if value != option.default]
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, also those at their default (which a later release may change), and the versions."""
