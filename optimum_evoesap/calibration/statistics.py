@@ -10,6 +10,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from ..models.short_repr import ShortRepr
+
 
 @dataclass
 class LayerStatistics:
@@ -56,12 +58,22 @@ class LayerStatistics:
         return LayerStatistics(*(getattr(self, item.name).to(device) for item in fields(self)))
 
 
-@dataclass
-class ExpertStatistics:
+@dataclass(repr=False)
+class ExpertStatistics(ShortRepr):
     """[`LayerStatistics`] of every sparse layer, by decoder-layer index, and the tokens they were taken from."""
 
     layers: dict[int, LayerStatistics]
     num_tokens: int
+
+    def _summary(self) -> list[tuple[str, str]]:
+        used = [bool(count) for layer in self.layers.values() for count in layer.routed_tokens.tolist()]
+        unused = used.count(False)
+        return [
+            ("sparse layers", str(len(self.layers))),
+            ("experts", str(len(used))),
+            ("tokens", f"{self.num_tokens:,}"),
+            ("experts never used", f"{unused} ({unused / len(used):.1%})" if used else "0"),
+        ]
 
     def to_tensors(self) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         """The sums by name, and further values as text."""

@@ -9,12 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..models.short_repr import ShortRepr
+from .figures import score_rows
+from .text import share
+
 
 RESULT_NAME = "evoesap_result.json"
 
 
-@dataclass
-class PruningResult:
+@dataclass(repr=False)
+class PruningResult(ShortRepr):
     """The record of one pruning run, written as `evoesap_result.json` next to the checkpoint.
 
     Attributes:
@@ -75,6 +79,22 @@ class PruningResult:
         """Whether all sparse layers keep the same number of experts."""
         # A plain checkpoint can store only one number of experts, so the kept counts decide, not the removed ones.
         return len(set(self.kept_counts)) <= 1
+
+    def _summary(self) -> list[tuple[str, str]]:
+        verdict = "beats the uniform allocation" if self.beats_uniform else "does not beat the uniform allocation"
+        if self.beats_uniform is None:
+            verdict = f"not compared, {self.not_compared_because}" if self.not_compared_because else "not compared"
+        scores = [
+            (f"{self.fitness} on {data}", f"{best} (uniform {uniform})")
+            for data, best, uniform in score_rows(self, ("search data", "held-out data"))
+        ]
+        return [
+            ("base model", self.base_model or "made in memory"),
+            ("criterion", self.criterion),
+            ("removed", f"{self.budget} of {sum(self.num_experts)} experts ({share(self.sparsity)})"),
+            *(scores or [("scores", "none")]),
+            *([("verdict", verdict)] if scores else []),
+        ]
 
     def save(self, directory: str | Path) -> Path:
         """Write `evoesap_result.json` into `directory` and return its path."""
