@@ -113,7 +113,9 @@ def time_score(bench: Bench, count: int, rounds: int, held_mb: float) -> dict[st
     scorer = FitnessScorer(bench.model, bench.batches)
     cache_mb = sum(batch.hidden.nbytes + batch.log_sum_exp.nbytes for batch in scorer._teacher) / 1e6
     logits_mb = 2 * count * (WINDOW - 1) * bench.model.config.vocab_size / 1e6
-    print(f"ESAP of the unpruned model {scorer.score().mean:.7f}, of a candidate {bench.sliced(scorer.score).mean:.4f}")
+    print(
+        f"ESAP of the unpruned model {scorer.score().mean:.7f}, of a candidate {bench.sliced(scorer.score).mean:.4f}"
+    )
     print(f"teacher cache {cache_mb:.0f} MB, 1/{logits_mb / cache_mb:.1f} of bfloat16 logits")
     timings = measure({"candidate score": lambda: bench.sliced(scorer.score)}, rounds, 1)
     peak_mb = torch.cuda.max_memory_allocated() / 1e6 - held_mb

@@ -26,8 +26,10 @@ from .kernels.forward.fused_forward import fused_forward
 from .models.batching import Batch
 from .models.loading import load_model
 from .models.processors import Processor, find_processor, load_processor
+from .models.short_repr import ShortRepr
 from .models.size import model_size
 from .models.sparse_model import SparseModel
+from .reports.progress import progress_rows
 from .reports.record import record_run
 from .reports.result import PruningResult
 from .run.code_digest import fitness_digests
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
 _SCORE_OPTIONS = ("fitness", "holdout_fraction", "batch_size", "seed")
 
 
-class MoEPruner(OptimumQuantizer):
+class MoEPruner(ShortRepr, OptimumQuantizer):
     """Removes experts from a sparse Mixture-of-Experts model, a different number from each layer.
 
     `prune` does everything; `calibrate`, `rank`, `search` and `apply` are its stages, to be called one at a time.
@@ -415,6 +417,11 @@ class MoEPruner(OptimumQuantizer):
             self.apply()
         finally:
             self._state = RunState()
+
+    def _summary(self) -> list[tuple[str, str]]:
+        # One for each of the stages in `reports.progress`.
+        left = (self.statistics, self.order, self._found, not self._is_whole, self.result)
+        return progress_rows(self.model, self.space, self.allocation, left)
 
     def _prepare(self, calibration_data: Any, search_data: Any) -> None:
         """Find everything that can be wrong with the data or the model before the long work starts."""
