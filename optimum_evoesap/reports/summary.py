@@ -1,5 +1,5 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""What a finished run is told to the terminal."""
+"""What the terminal shows of a finished run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ BAR_WIDTH = 32
 
 
 def summarize(result: PruningResult, folder: str | Path) -> str:
-    """The result of a run and how to load the checkpoint, as text."""
+    """The result of a run and how to load the checkpoint, as text.
+
+    Args:
+        result: The record of the run.
+        folder: Where the checkpoint was saved.
+    """
     parts = [_sizes(result), _bars(result), _scores(result), _loading(result, folder)]
     return "\n\n".join(part for part in parts if part)
 
