@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
+import pytest
 import torch
+
+from tests.hub_server import HubServer
 
 
 # Tests never reach for the Hub; those that push run against a local server in processes of their own.
@@ -18,3 +22,10 @@ if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 # The models are tiny: more threads cost more than they bring, and the tests run in several processes.
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def hub_server() -> Iterator[HubServer]:
+    """An empty local Hub; `hub_server.environment(tmp_path)` is the environment of a process that talks to it."""
+    with HubServer() as server:
+        yield server

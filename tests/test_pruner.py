@@ -21,9 +21,8 @@ from optimum_evoesap.fitness.scorer import FitnessScorer
 from optimum_evoesap.fitness.window_scores import WindowScores
 from optimum_evoesap.models.virtual_slice import VirtualSlice
 from optimum_evoesap.reports.summary import summarize
-
-from .memory import aligned
-from .model_matrix import MODEL_TYPES, layers_of, make_model, random_tokens
+from tests.memory import aligned
+from tests.model_matrix import MODEL_TYPES, layers_of, make_model, random_tokens
 
 
 SMALL = {

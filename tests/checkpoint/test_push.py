@@ -1,0 +1,326 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""The push, with the real client in processes of its own against the local Hub of `hub_server.py`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import OlmoeConfig, OlmoeForCausalLM
+
+from optimum_evoesap.reports.card import create_model_card
+from optimum_evoesap.reports.result import PruningResult
+from tests.hub_server import TOKEN, HubServer, check_card
+
+
+REPO = "tester/olmoe-pruned"
+INPUT = [[1, 5, 9, 2, 7, 3, 8, 4]]
+
+PUSH = """
+import json, sys
+from optimum_evoesap.checkpoint.push import push_folder
+
+answers = []
+for arguments in json.loads(sys.argv[1]):
+    try:
+        info = push_folder(**arguments)
+        answers.append({"oid": info.oid, "url": info.commit_url, "pr_url": info.pr_url})
+    except (ValueError, OSError) as error:
+        answers.append({"error": type(error).__name__, "message": str(error)})
+print(json.dumps(answers))
+"""
+
+LOAD = """
+import json, sys
+import torch
+from huggingface_hub import ModelCard
+from safetensors.torch import save_file
+from transformers import AutoConfig, AutoModelForCausalLM
+from tests.memory import aligned
+
+repo_id, ids, output = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]
+# Laid out in memory, and summed by as many threads, as in the test: some processors round otherwise.
+torch.set_num_threads(1)
+model = aligned(AutoModelForCausalLM.from_pretrained(repo_id).eval())
+with torch.no_grad():
+    save_file({"logits": model(torch.tensor(ids)).logits}, output)
+card = ModelCard.load(repo_id)
+config = AutoConfig.from_pretrained(repo_id)
+print(json.dumps({"class": type(model).__name__, "experts": config.num_experts, "card": card.data.to_dict()}))
+"""
+
+PRUNE = """
+import json, sys
+from tests.test_pruner import make_pruner, rows
+
+pruner = make_pruner(allocation=[1, 2, 3])
+times, save = [], type(pruner.model).save_pretrained
+type(pruner.model).save_pretrained = lambda self, *args, **kwargs: times.append(1) or save(self, *args, **kwargs)
+pruner.model.config.name_or_path = "/home/me/model"
+pruner.prune(sys.argv[1], rows(), push_to_hub=True, hub_model_id=sys.argv[2], commit_message="Pruned", private=True)
+print(json.dumps(len(times)))
+"""
+
+
+def run(hub: HubServer, home: Path, code: str, *arguments: str, token: str | None = TOKEN, **environment: str):
+    """Run `code` in a fresh process that takes `hub` for the Hub; return the JSON that it prints last."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=hub.environment(home, token=token) | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def push(hub: HubServer, home: Path, folder: Path, repo_id: str = REPO, **options):
+    token = options.pop("login", TOKEN)
+    environment = options.pop("environment", {})
+    arguments = json.dumps([{"folder": str(folder), "repo_id": repo_id, **options}])
+    return run(hub, home, PUSH, arguments, token=token, **environment)[0]
+
+
+def local_files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def model() -> OlmoeForCausalLM:
+    torch.manual_seed(0)
+    config = OlmoeConfig(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        num_experts=6,
+        num_experts_per_tok=2,
+        pad_token_id=0,
+        eos_token_id=1,
+    )
+    return OlmoeForCausalLM(config).eval()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(model: OlmoeForCausalLM, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real checkpoint in several shards, with its card and its record."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    model.save_pretrained(folder, max_shard_size="30KB")
+    result = PruningResult(
+        base_model="allenai/OLMoE-1B-7B-0125-Instruct",
+        model_type="olmoe",
+        criterion="reap",
+        fitness=None,
+        sparsity=0.25,
+        budget=4,
+        sparse_layers=[0, 1],
+        num_experts=[8, 8],
+        allocation=[2, 2],
+        kept_experts={0: [0, 1, 2, 3, 4, 5], 1: [2, 3, 4, 5, 6, 7]},
+    )
+    result.save(folder)
+    create_model_card(result, {"sparsity": 0.25}, base_card_data={"license": "apache-2.0"}).save(folder / "README.md")
+    return folder
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A folder that passes for a checkpoint, where the weights do not matter."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "olmoe"}')
+    (folder / "model.safetensors").write_bytes(b"weights")
+    return folder
+
+
+def test_one_commit_holds_every_file_and_loads_back(hub_server, tmp_path, checkpoint, model):
+    answer = push(hub_server, tmp_path / "pusher", checkpoint)
+
+    assert len(hub_server.pushed_commits(REPO)) == 1
+    assert answer["oid"] == hub_server.pushed_commits(REPO)[0].oid
+    assert answer["url"].endswith(answer["oid"])
+    assert hub_server.files(REPO) == local_files(checkpoint)
+    shards = [name for name in hub_server.files(REPO) if name.endswith(".safetensors")]
+    assert len(shards) > 2
+    assert len([line for line in hub_server.requests if line.startswith("PUT /lfs/")]) == len(shards)
+
+    # The push had the card checked. (`ModelCard.validate` of huggingface_hub 1.x asks huggingface.co, whatever the
+    # endpoint, so it cannot be called here.)
+    assert "POST /api/validate-yaml" in hub_server.requests
+    assert check_card((checkpoint / "README.md").read_text()) == []
+
+    # Another process with an empty cache: nothing can come from anywhere but the server.
+    logits = tmp_path / "logits.safetensors"
+    loaded = run(hub_server, tmp_path / "loader", LOAD, REPO, json.dumps(INPUT), str(logits))
+    with torch.no_grad():
+        expected = model(torch.tensor(INPUT)).logits
+    assert (load_file(logits)["logits"] - expected).abs().max().item() == 0.0
+    assert (loaded["class"], loaded["experts"]) == ("OlmoeForCausalLM", 6)
+    assert loaded["card"]["base_model"] == "allenai/OLMoE-1B-7B-0125-Instruct"
+    assert loaded["card"]["license"] == "apache-2.0"
+
+
+def test_a_pruned_model_is_written_once_and_pushed_from_there(hub_server, tmp_path):
+    folder = tmp_path / "out"
+    assert run(hub_server, tmp_path / "home", PRUNE, str(folder), REPO) == 1
+    (commit,) = hub_server.pushed_commits(REPO)
+    assert commit.message == "Pruned" and hub_server.repositories[REPO].private
+    local, pushed = local_files(folder), hub_server.files(REPO)
+    assert local.keys() == pushed.keys()
+    # What is public names the repository and no file of this machine; the local files stay as they were.
+    different = {name for name in local if local[name] != pushed[name]}
+    assert different == {"README.md", "evoesap_result.json"}
+    assert REPO in pushed["README.md"].decode() and REPO not in local["README.md"].decode()
+    assert b"/home/me" in local["evoesap_result.json"] and b"/home/me" not in pushed["evoesap_result.json"]
+
+
+def test_a_large_folder_stays_one_commit_where_xet_is_installed(hub_server, tmp_path):
+    pytest.importorskip("hf_xet")
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for name in ["config", *(f"part-{number}" for number in range(300))]:
+        (folder / f"{name}.json").write_text(f'{{"name": "{name}"}}')
+    push(hub_server, tmp_path / "home", folder, environment={"HF_HUB_DISABLE_XET": "0"})
+    assert len(hub_server.pushed_commits(REPO)) == 1
+    assert hub_server.files(REPO) == local_files(folder)
+
+
+def test_private_and_message_arrive(hub_server, tmp_path, small):
+    push(hub_server, tmp_path / "home", small, private=True, commit_message="Half the experts")
+    push(hub_server, tmp_path / "home", small, repo_id="tester/open")
+    assert hub_server.repositories[REPO].private
+    assert not hub_server.repositories["tester/open"].private
+    assert hub_server.pushed_commits(REPO)[0].message == "Half the experts"
+    assert hub_server.pushed_commits("tester/open")[0].message == "Upload a model pruned with optimum-evoesap"
+
+
+def test_a_name_without_namespace_goes_to_the_user(hub_server, tmp_path, small):
+    push(hub_server, tmp_path / "home", small, repo_id="olmoe-pruned")
+    assert hub_server.files("tester/olmoe-pruned") == local_files(small)
+
+
+def test_private_is_refused_for_a_public_repository(hub_server, tmp_path, small):
+    hub_server.add_repository(REPO)
+    answer = push(hub_server, tmp_path / "home", small, private=True)
+    assert answer["error"] == "ValueError"
+    assert "public" in answer["message"]
+    assert hub_server.pushed_commits(REPO) == []
+    assert hub_server.objects == {}
+
+
+def test_revision_is_a_branch_of_its_own(hub_server, tmp_path, small):
+    hub_server.add_repository(REPO, {"README.md": b"# main"})
+    push(hub_server, tmp_path / "home", small, revision="sparsity-50")
+    assert hub_server.files(REPO) == {"README.md": b"# main"}
+    assert hub_server.files(REPO, "sparsity-50") == {"README.md": b"# main"} | local_files(small)
+
+    (small / "config.json").write_text('{"model_type": "olmoe", "num_experts": 4}')
+    push(hub_server, tmp_path / "home", small, revision="sparsity-50")
+    assert len(hub_server.pushed_commits(REPO, "sparsity-50")) == 2
+    assert hub_server.files(REPO, "sparsity-50")["config.json"] == (small / "config.json").read_bytes()
+
+
+def test_create_pr_leaves_main_alone(hub_server, tmp_path, small):
+    hub_server.add_repository(REPO)
+    answer = push(hub_server, tmp_path / "home", small, create_pr=True)
+    assert answer["pr_url"] == f"{hub_server.endpoint}/{REPO}/discussions/1"
+    assert hub_server.pushed_commits(REPO) == []
+    assert hub_server.files(REPO, "refs/pr/1") == local_files(small)
+
+    # A further commit goes to the pull request that is open.
+    (small / "README.md").write_text("---\nlicense: mit\n---\n")
+    push(hub_server, tmp_path / "home", small, revision="refs/pr/1")
+    assert "README.md" in hub_server.files(REPO, "refs/pr/1")
+    assert hub_server.repositories[REPO].pull_requests == 1
+
+
+def test_working_files_stay_at_home(hub_server, tmp_path, small):
+    kept = local_files(small)
+    ignored = [
+        ".evoesap_search/state.json",
+        ".evoesap-lock",
+        "model.safetensors.partial",
+        "deep/down/x.partial",
+        ".cache/huggingface/x.json",
+        ".DS_Store",
+        "deep/.DS_Store",
+        ".git/config",
+    ]
+    for name in [*ignored, "evoesap_result.json", "deep/chat_template.jinja"]:
+        (small / name).parent.mkdir(parents=True, exist_ok=True)
+        (small / name).write_text(name)
+    push(hub_server, tmp_path / "home", small)
+    assert set(hub_server.files(REPO)) == {*kept, "evoesap_result.json", "deep/chat_template.jinja"}
+
+
+def test_weights_of_an_earlier_checkpoint_go_in_the_same_commit(hub_server, tmp_path, checkpoint):
+    # transformers reads model.safetensors first: left there, it would be loaded instead of the shards.
+    old = {"model.safetensors": b"old", "model-00001-of-00099.safetensors": b"old", "notes.txt": b"mine"}
+    hub_server.add_repository(REPO, old | {"onnx/model.safetensors": b"other"})
+    push(hub_server, tmp_path / "home", checkpoint)
+    expected = local_files(checkpoint) | {"notes.txt": b"mine", "onnx/model.safetensors": b"other"}
+    assert hub_server.files(REPO) == expected
+    assert len(hub_server.pushed_commits(REPO)) == 2  # the test's and the push
+
+
+def test_pushing_the_same_again_adds_no_commit(hub_server, tmp_path, small):
+    first = push(hub_server, tmp_path / "home", small)
+    again = push(hub_server, tmp_path / "home", small)
+    assert again["oid"] == first["oid"]
+    assert len(hub_server.pushed_commits(REPO)) == 1
+
+
+def test_an_invalid_card_stops_the_push_before_the_weights(hub_server, tmp_path, small):
+    (small / "README.md").write_text("---\nbase_model: /home/me/model\n---\n# A card\n")
+    answer = push(hub_server, tmp_path / "home", small)
+    assert answer["error"] == "ValueError"
+    assert "base_model" in answer["message"]
+    assert hub_server.objects == {}
+    assert hub_server.pushed_commits(REPO) == []
+
+
+@pytest.mark.parametrize("login, token", [(None, None), (None, True), (TOKEN, False)])
+def test_without_a_token_nothing_is_sent(hub_server, tmp_path, small, login, token):
+    answer = push(hub_server, tmp_path / "home", small, login=login, token=token)
+    assert answer["error"] == "LocalTokenNotFoundError"
+    assert "hf auth login" in answer["message"]
+    assert "token=" in answer["message"]
+    assert hub_server.requests == []
+
+
+def test_a_token_that_is_passed_is_used(hub_server, tmp_path, small):
+    push(hub_server, tmp_path / "home", small, login=None, token=TOKEN)
+    assert len(hub_server.pushed_commits(REPO)) == 1
+    wrong = push(hub_server, tmp_path / "home", small, repo_id="tester/other", token="hf_wrong")
+    assert "401" in wrong["message"]
+    assert "tester/other" not in hub_server.repositories
+
+
+def test_mistakes_are_named_before_anything_is_sent(hub_server, tmp_path, small):
+    (tmp_path / "empty").mkdir()
+    shutil.copy(small / "config.json", tmp_path / "file")
+    cases = [
+        ({"folder": "missing"}, "FileNotFoundError", "missing"),
+        ({"folder": "file"}, "FileNotFoundError", "file"),
+        ({"folder": "empty"}, "FileNotFoundError", "config.json"),
+        ({"repo_id": "too/many/parts"}, "ValueError", "too/many/parts"),
+        ({"repo_id": "tester/with space"}, "ValueError", "with space"),
+        ({"repo_id": None}, "ValueError", "repo_id=None"),
+        ({"create_pr": True, "revision": "dev"}, "ValueError", "create_pr"),
+    ]
+    calls = [{"folder": "small", "repo_id": REPO} | change for change, _, _ in cases]
+    calls = [call | {"folder": str(tmp_path / call["folder"])} for call in calls]
+    answers = run(hub_server, tmp_path / "home", PUSH, json.dumps(calls))
+    for answer, (change, error, words) in zip(answers, cases):
+        assert answer.get("error") == error, change
+        assert words in answer["message"], change
+    assert hub_server.requests == []
