@@ -10,7 +10,7 @@ from optimum_evoesap import EvoESAPConfig, MoEPruner, PruningResult
 from optimum_evoesap.models.virtual_slice import VirtualSlice
 from tests.memory import aligned
 from tests.model_matrix import make_model
-from tests.test_pruner import SMALL, TOKENS, rows
+from tests.pruning import SMALL, TOKENS, rows
 
 from .checkpoints import logits
 

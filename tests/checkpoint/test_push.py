@@ -1,12 +1,9 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""The push, with the real client in processes of its own against the local Hub of `hub_server.py`."""
+"""The push: one commit that holds every file and loads back."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,25 +13,12 @@ from transformers import OlmoeConfig, OlmoeForCausalLM
 
 from optimum_evoesap.reports.card import create_model_card
 from optimum_evoesap.reports.result import PruningResult
-from tests.hub_server import TOKEN, HubServer, check_card
+from tests.checkpoint.pushing import REPO, local_files, push
+from tests.hub_process import run
+from tests.hub_server import check_card
 
 
-REPO = "tester/olmoe-pruned"
 INPUT = [[1, 5, 9, 2, 7, 3, 8, 4]]
-
-PUSH = """
-import json, sys
-from optimum_evoesap.checkpoint.push import push_folder
-
-answers = []
-for arguments in json.loads(sys.argv[1]):
-    try:
-        info = push_folder(**arguments)
-        answers.append({"oid": info.oid, "url": info.commit_url, "pr_url": info.pr_url})
-    except (ValueError, OSError) as error:
-        answers.append({"error": type(error).__name__, "message": str(error)})
-print(json.dumps(answers))
-"""
 
 LOAD = """
 import json, sys
@@ -57,7 +41,7 @@ print(json.dumps({"class": type(model).__name__, "experts": config.num_experts, 
 
 PRUNE = """
 import json, sys
-from tests.test_pruner import make_pruner, rows
+from tests.pruning import make_pruner, rows
 
 pruner = make_pruner(allocation=[1, 2, 3])
 times, save = [], type(pruner.model).save_pretrained
@@ -66,30 +50,6 @@ pruner.model.config.name_or_path = "/home/me/model"
 pruner.prune(sys.argv[1], rows(), push_to_hub=True, hub_model_id=sys.argv[2], commit_message="Pruned", private=True)
 print(json.dumps(len(times)))
 """
-
-
-def run(hub: HubServer, home: Path, code: str, *arguments: str, token: str | None = TOKEN, **environment: str):
-    """Run `code` in a fresh process that takes `hub` for the Hub; return the JSON that it prints last."""
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        env=hub.environment(home, token=token) | environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def push(hub: HubServer, home: Path, folder: Path, repo_id: str = REPO, **options):
-    token = options.pop("login", TOKEN)
-    environment = options.pop("environment", {})
-    arguments = json.dumps([{"folder": str(folder), "repo_id": repo_id, **options}])
-    return run(hub, home, PUSH, arguments, token=token, **environment)[0]
-
-
-def local_files(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -129,16 +89,6 @@ def checkpoint(model: OlmoeForCausalLM, tmp_path_factory: pytest.TempPathFactory
     )
     result.save(folder)
     create_model_card(result, {"sparsity": 0.25}, base_card_data={"license": "apache-2.0"}).save(folder / "README.md")
-    return folder
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Path:
-    """A folder that passes for a checkpoint, where the weights do not matter."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    (folder / "config.json").write_text('{"model_type": "olmoe"}')
-    (folder / "model.safetensors").write_bytes(b"weights")
     return folder
 
 
@@ -208,15 +158,6 @@ def test_a_name_without_namespace_goes_to_the_user(hub_server, tmp_path, small):
     assert hub_server.files("tester/olmoe-pruned") == local_files(small)
 
 
-def test_private_is_refused_for_a_public_repository(hub_server, tmp_path, small):
-    hub_server.add_repository(REPO)
-    answer = push(hub_server, tmp_path / "home", small, private=True)
-    assert answer["error"] == "ValueError"
-    assert "public" in answer["message"]
-    assert hub_server.pushed_commits(REPO) == []
-    assert hub_server.objects == {}
-
-
 def test_revision_is_a_branch_of_its_own(hub_server, tmp_path, small):
     hub_server.add_repository(REPO, {"README.md": b"# main"})
     push(hub_server, tmp_path / "home", small, revision="sparsity-50")
@@ -277,50 +218,3 @@ def test_pushing_the_same_again_adds_no_commit(hub_server, tmp_path, small):
     again = push(hub_server, tmp_path / "home", small)
     assert again["oid"] == first["oid"]
     assert len(hub_server.pushed_commits(REPO)) == 1
-
-
-def test_an_invalid_card_stops_the_push_before_the_weights(hub_server, tmp_path, small):
-    (small / "README.md").write_text("---\nbase_model: /home/me/model\n---\n# A card\n")
-    answer = push(hub_server, tmp_path / "home", small)
-    assert answer["error"] == "ValueError"
-    assert "base_model" in answer["message"]
-    assert hub_server.objects == {}
-    assert hub_server.pushed_commits(REPO) == []
-
-
-@pytest.mark.parametrize("login, token", [(None, None), (None, True), (TOKEN, False)])
-def test_without_a_token_nothing_is_sent(hub_server, tmp_path, small, login, token):
-    answer = push(hub_server, tmp_path / "home", small, login=login, token=token)
-    assert answer["error"] == "LocalTokenNotFoundError"
-    assert "hf auth login" in answer["message"]
-    assert "token=" in answer["message"]
-    assert hub_server.requests == []
-
-
-def test_a_token_that_is_passed_is_used(hub_server, tmp_path, small):
-    push(hub_server, tmp_path / "home", small, login=None, token=TOKEN)
-    assert len(hub_server.pushed_commits(REPO)) == 1
-    wrong = push(hub_server, tmp_path / "home", small, repo_id="tester/other", token="hf_wrong")
-    assert "401" in wrong["message"]
-    assert "tester/other" not in hub_server.repositories
-
-
-def test_mistakes_are_named_before_anything_is_sent(hub_server, tmp_path, small):
-    (tmp_path / "empty").mkdir()
-    shutil.copy(small / "config.json", tmp_path / "file")
-    cases = [
-        ({"folder": "missing"}, "FileNotFoundError", "missing"),
-        ({"folder": "file"}, "FileNotFoundError", "file"),
-        ({"folder": "empty"}, "FileNotFoundError", "config.json"),
-        ({"repo_id": "too/many/parts"}, "ValueError", "too/many/parts"),
-        ({"repo_id": "tester/with space"}, "ValueError", "with space"),
-        ({"repo_id": None}, "ValueError", "repo_id=None"),
-        ({"create_pr": True, "revision": "dev"}, "ValueError", "create_pr"),
-    ]
-    calls = [{"folder": "small", "repo_id": REPO} | change for change, _, _ in cases]
-    calls = [call | {"folder": str(tmp_path / call["folder"])} for call in calls]
-    answers = run(hub_server, tmp_path / "home", PUSH, json.dumps(calls))
-    for answer, (change, error, words) in zip(answers, cases):
-        assert answer.get("error") == error, change
-        assert words in answer["message"], change
-    assert hub_server.requests == []

@@ -1,5 +1,5 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""Where the matrix products in Triton must run, told by the machine and not by the code that is tested."""
+"""Where kernels and matrix products in Triton run, told by the machine and not by the code that is tested."""
 
 from __future__ import annotations
 
@@ -16,3 +16,5 @@ HAS_PRODUCTS = bool(_IS_NEW_TRITON) and (
 )
 PRODUCT_DTYPES = [torch.float16, torch.bfloat16] if torch.cuda.is_available() else [torch.float16]
 NEEDS_PRODUCTS = pytest.mark.skipif(not HAS_PRODUCTS, reason="needs Hopper, or Triton's interpreter")
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+ON_GPU = pytest.mark.skipif(DEVICE == "cpu", reason="needs a GPU")

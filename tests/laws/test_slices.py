@@ -1,5 +1,5 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""The laws, each over every architecture of the model matrix: virtual slice = real slice = reload, and so on."""
+"""The law that virtual slice = real slice = reload, and what a pruned model can do, over every architecture."""
 
 from __future__ import annotations
 
@@ -9,64 +9,11 @@ import sys
 
 import pytest
 import torch
-import transformers
 
 import optimum_evoesap  # noqa: F401  (lets transformers build the pruned checkpoints)
-from optimum_evoesap.adapters import find_moe_layers
-from optimum_evoesap.fitness.scorer import FitnessScorer
 from optimum_evoesap.heterogeneous.attributes import global_value, per_layer_overrides
-from optimum_evoesap.models.output_head import find_output_head
-from optimum_evoesap.models.surgery import remove_experts
-from optimum_evoesap.models.virtual_slice import VirtualSlice
-from optimum_evoesap.reports.inspection import inspect_model
-from tests.memory import aligned
-from tests.model_matrix import (
-    DEVICE,
-    MODEL_TYPES,
-    ROWS,
-    layers_of,
-    make_config,
-    make_model,
-    random_kept,
-    random_tokens,
-    structure_of,
-    uniformly_kept,
-)
-
-
-TOKENS = random_tokens(2, 24)
-# They predict something else than the next token of the text, so that candidates cannot be scored on it.
-WITHOUT_NEXT_TOKEN = ("diffusion_gemma",)
-
-
-@torch.no_grad()
-def logits(model) -> torch.Tensor:
-    torch.manual_seed(0)  # for DiffusionGemma, which starts from random tokens
-    return model(input_ids=TOKENS).logits
-
-
-def prune(model, kept):
-    """The logits under the virtual slice, then those of the model that is really sliced."""
-    layers = layers_of(model)
-    with VirtualSlice(layers, kept):
-        virtual = logits(model)
-    remove_experts(model, layers, structure_of(model), kept)
-    return virtual, logits(model)
-
-
-def reload(model, folder, **options):
-    model.save_pretrained(folder, **options)
-    return aligned(type(model).from_pretrained(folder, dtype="auto").eval().to(DEVICE))
-
-
-def skip_what_fails_unpruned(model_type, dtype=torch.float32, needs="logits", **options):
-    """Some older releases of transformers cannot do something with a model of their own."""
-    try:
-        assert torch.is_tensor(getattr(make_model(model_type, dtype)(input_ids=TOKENS, **options), needs, None))
-    except (AttributeError, AssertionError, RuntimeError, TypeError) as error:
-        if all(row.is_installed for row in ROWS.values()):
-            raise  # the newest release can do all; here it would be this package that breaks it
-        pytest.skip(f"the unpruned {model_type} fails with transformers {transformers.__version__}: {error}")
+from tests.laws.helpers import TOKENS, logits, prune, reload, skip_what_fails_unpruned
+from tests.model_matrix import MODEL_TYPES, layers_of, make_model, random_kept, structure_of, uniformly_kept
 
 
 @pytest.fixture(scope="module", params=MODEL_TYPES)
@@ -186,102 +133,3 @@ def test_per_layer_config_names_the_attribute_that_is_read(row):
     for layer in layers_of(row["model"]):
         # A count equal to the config-wide one needs no override, and transformers drops it.
         assert (counts.get(layer.index) or total) == layer.experts_per_block
-
-
-@pytest.mark.parametrize("model_type", MODEL_TYPES)
-def test_extreme_allocation(model_type):
-    model = make_model(model_type)
-    virtual, sliced = prune(model, random_kept(layers_of(model), 4, extreme=True))
-    assert torch.equal(virtual, sliced)
-
-
-@pytest.mark.parametrize("model_type", MODEL_TYPES)
-def test_bfloat16(model_type, tmp_path):
-    skip_what_fails_unpruned(model_type, torch.bfloat16)
-    model = make_model(model_type, torch.bfloat16, seed=2)
-    virtual, sliced = prune(model, random_kept(layers_of(model), 2))
-    assert torch.equal(virtual, sliced)
-    if model_type not in WITHOUT_NEXT_TOKEN:
-        assert FitnessScorer(model, [{"input_ids": TOKENS, "labels": TOKENS}]).score().mean == pytest.approx(
-            1.0, abs=1e-5
-        )
-    reloaded = reload(model, tmp_path)
-    assert reloaded.dtype == torch.bfloat16
-    assert torch.equal(sliced, logits(reloaded))
-
-
-@pytest.mark.parametrize("model_type", MODEL_TYPES)
-def test_leaving_the_virtual_slice_restores_the_model_exactly(model_type):
-    model = make_model(model_type)
-    layers = layers_of(model)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    identities = {name: id(value) for name, value in model.named_parameters()}
-    configs = [id(vars(module).get("config")) for module in model.modules()]
-    integers = [{k: v for k, v in vars(module).items() if isinstance(v, int)} for module in model.modules()]
-    whole = logits(model)
-    with pytest.raises(KeyboardInterrupt), VirtualSlice(layers, random_kept(layers, 5)):
-        assert not torch.equal(logits(model), whole)
-        raise KeyboardInterrupt
-    assert {name: id(value) for name, value in model.named_parameters()} == identities
-    assert [id(vars(module).get("config")) for module in model.modules()] == configs
-    assert [{k: v for k, v in vars(module).items() if isinstance(v, int)} for module in model.modules()] == integers
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    assert torch.equal(logits(model), whole)
-
-
-@pytest.mark.parametrize("model_type", MODEL_TYPES)
-def test_a_uniform_result_is_what_the_class_builds_with_fewer_experts(model_type, tmp_path):
-    """Discovery has found all: an axis or a count that it missed would have another size here."""
-    model = make_model(model_type)
-    layers = layers_of(model)
-    if any(layer.unprunable_reason for layer in layers):
-        pytest.skip("a layer that stays whole makes every allocation non-uniform")
-    structure = structure_of(model)
-    least = max(layer.min_kept // len(layer.blocks) for layer in layers)
-    remove_experts(model, layers, structure, {layer.index: uniformly_kept(layer, least) for layer in layers})
-    config = model.config.get_text_config(decoder=True)
-    assert global_value(config, structure.attribute) == least
-    assert all(structure.attribute not in values for values in per_layer_overrides(config).values())
-
-    built = type(model)(copy.deepcopy(model.config))
-    assert {name: value.shape for name, value in model.state_dict().items()} == {
-        name: value.shape for name, value in built.state_dict().items()
-    }
-    for mine, theirs in zip(model.modules(), built.modules()):
-        numbers = {name: value for name, value in vars(theirs).items() if type(value) is int}
-        assert {name: vars(mine)[name] for name in numbers} == numbers
-    assert torch.equal(logits(reload(model, tmp_path)), logits(model))
-
-
-@pytest.mark.parametrize("model_type", MODEL_TYPES)
-def test_esap_of_the_unpruned_model_is_one(model_type):
-    model = make_model(model_type)
-    batches = [{"input_ids": TOKENS, "labels": TOKENS}]
-    if model_type in WITHOUT_NEXT_TOKEN:
-        with pytest.raises(ValueError, match="does not predict the next token"):
-            FitnessScorer(model, batches)
-        return
-    scorer = FitnessScorer(model, batches)
-    assert scorer.score().mean == pytest.approx(1.0, abs=1e-6)
-    layers = layers_of(model)
-    with VirtualSlice(layers, random_kept(layers, 6)):
-        pruned = logits(model)
-        score = scorer.score().mean
-    whole = logits(model)
-    by_hand = torch.minimum(whole.softmax(-1), pruned.softmax(-1)).sum(-1)[:, :-1].mean()
-    assert score == pytest.approx(by_hand.item(), abs=1e-5) and score < 0.99
-    assert find_output_head(model, batches[0]).vocabulary == whole.shape[-1]
-
-
-@pytest.mark.parametrize("model_type", MODEL_TYPES)
-def test_inspect(model_type):
-    model = ROWS[model_type].load_class()(make_config(model_type))
-    found = inspect_model(model)
-    layers = find_moe_layers(model)
-    assert [layer.num_experts for layer in found.layers] == [layer.num_experts for layer in layers]
-    total = sum(parameter.numel() for parameter in model.parameters())
-    assert found.parameters == total and 0 < found.expert_parameters < total
-    most = found.outlooks[-1]
-    least = {layer.index: uniformly_kept(layer, layer.min_kept // len(layer.blocks)) for layer in layers}
-    remove_experts(model, layers, structure_of(model), least)
-    assert most.parameters == sum(parameter.numel() for parameter in model.parameters())

@@ -8,39 +8,16 @@ import weakref
 import pytest
 import torch
 
-from optimum_evoesap import EvoESAPConfig
 from optimum_evoesap.adapters import ListedExperts, SortedExperts
 from optimum_evoesap.calibration.observer import observe_experts
 from optimum_evoesap.fitness.scorer import FitnessScorer
-from optimum_evoesap.fitness.window_scores import WindowScores
 from optimum_evoesap.models.batching import Windows, batch_size_for
 from optimum_evoesap.models.virtual_slice import VirtualSlice
-from optimum_evoesap.run.state import RunState
-from optimum_evoesap.search.candidate import Candidate
-from optimum_evoesap.search.find import find_allocation
-from optimum_evoesap.search.told_scores import ToldScores
 from tests.model_matrix import layers_of, make_model, random_kept, random_tokens, sparse_model_of
+from tests.short_memory import batches_of, limit_memory
 
 
 ERROR = torch.OutOfMemoryError("CUDA out of memory")
-
-
-def batches_of(windows: int, at_once: int, length: int = 16) -> list[dict[str, torch.Tensor]]:
-    tokens = random_tokens(windows, length)
-    return [{"input_ids": part, "labels": part} for part in tokens.split(at_once)]
-
-
-def limit_memory(model, most_windows: int) -> list[int]:
-    """Let the model run out of memory above so many windows, as a device would; returns the windows of each call."""
-    calls = []
-
-    def check(module, args, kwargs):
-        calls.append(kwargs["input_ids"].shape[0])
-        if calls[-1] > most_windows:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-
-    model.register_forward_pre_hook(check, with_kwargs=True)
-    return calls
 
 
 def halved(batches):
@@ -170,50 +147,6 @@ def test_scores_do_not_change_when_the_teacher_does_not_fit(fitness, first):
         assert found.score().mean == pytest.approx(whole.score().mean, abs=1e-5)
 
 
-def test_the_search_goes_on_when_a_candidate_does_not_fit(tmp_path):
-    """Candidates need more than the teacher here, so that the search has to leave the slice and teach again.
-
-    A run that goes on later begins with the smaller batches, so that it finds the same scores as an unbroken one.
-    """
-    from optimum_evoesap.calibration.criteria import pruning_order
-    from optimum_evoesap.search.planning import allocation_space
-
-    model = make_model("olmoe")
-    layers = layers_of(model)
-    options = {"sparsity": 0.25, "population_size": 4, "num_elites": 1}
-    config = EvoESAPConfig(**options, generations=2)
-    statistics = observe_experts(sparse_model_of(model), batches_of(4, 4), progress=False)
-    order = pruning_order(statistics, "reap", {layer.index: 1 for layer in layers})
-    space = allocation_space(config, layers)
-    sparse_model = sparse_model_of(model)
-    expected = find_allocation(sparse_model, order, space, config, batches_of(4, 1), [])
-    router, num_experts = layers[0].blocks[0].router_tensors[0], layers[0].num_experts
-
-    held: list[weakref.ref] = []
-
-    def check(module, args, output):
-        if router.value.shape[0] < num_experts and output.shape[0] > 1:
-            held.append(weakref.ref(output))
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        assert not any(each() is not None for each in held), "what the failed candidate held is still in memory"
-
-    state = RunState(tmp_path).__enter__()
-    model.get_input_embeddings().register_forward_hook(check)
-    told = ToldScores(state, "key")
-    found = find_allocation(sparse_model, order, space, config, batches_of(4, 4), [], told)
-    assert held, "no candidate failed"
-    assert found.best == expected.best
-    assert found.means == pytest.approx(expected.means, abs=1e-5)
-
-    calls = limit_memory(model, 1)
-    longer = EvoESAPConfig(**options, generations=3)
-    told = ToldScores(state, "key")
-    assert told.batch_size == 1
-    resumed = find_allocation(sparse_model, order, space, longer, batches_of(4, 4), [], told)
-    assert calls and set(calls) == {1}
-    assert resumed.history[: len(found.history)] == found.history
-
-
 def test_a_run_that_goes_on_cuts_its_batches_as_before():
     """Halving twice is not cutting once: 6 windows are [2, 1, 2, 1] by halves of halves."""
     model = make_model("olmoe")
@@ -223,23 +156,3 @@ def test_a_run_that_goes_on_cuts_its_batches_as_before():
     calls.clear()
     later = FitnessScorer(model, batches_of(6, 6), batch_size=scorer.batch_size)
     assert calls[-3:] == [2, 2, 2] and max(calls) == 2 and later.score().mean == scorer.score().mean
-
-
-def test_scores_are_kept_piece_by_piece_and_a_damaged_piece_is_left(tmp_path, caplog):
-    candidates = [Candidate(((0, (0, 2, 70)), (3, (1,)))), Candidate(((0, (1,)), (3, (0, 1))))]
-    scores = [WindowScores((0.1, 1 / 3), (3, 5)), WindowScores((0.2, 2e-300), (3, 5))]
-    with RunState(tmp_path) as state:
-        told = ToldScores(state, "key")
-        for candidate, each in zip(candidates, scores):
-            told.add(candidate, each)
-            told.save(batch_size=4)
-    with RunState(tmp_path) as state:
-        again = ToldScores(state, "key")
-        assert [again[candidate] for candidate in candidates] == scores and again.batch_size == 4
-        assert all(candidate not in ToldScores(state, "other key") for candidate in candidates)
-    first = tmp_path / ".evoesap" / "search-000000.json"
-    first.write_text(first.read_text().replace("batch_size", "other"))
-    with RunState(tmp_path) as state:
-        left = ToldScores(state, "key")
-        assert candidates[0] not in left and left[candidates[1]] == scores[1]
-    assert "that work is done again" in caplog.text

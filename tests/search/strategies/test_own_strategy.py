@@ -10,7 +10,7 @@ import pytest
 from optimum_evoesap import EvoESAPConfig, register_strategy
 from optimum_evoesap.registry import STRATEGIES
 from optimum_evoesap.search.strategies import Strategy
-from tests.test_pruner import make_pruner, rows
+from tests.pruning import make_pruner, rows
 
 
 class RandomSearch(Strategy):

@@ -1,0 +1,61 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""A search in which a candidate does not fit into the memory."""
+
+from __future__ import annotations
+
+import weakref
+
+import pytest
+import torch
+
+from optimum_evoesap import EvoESAPConfig
+from optimum_evoesap.calibration.observer import observe_experts
+from optimum_evoesap.run.state import RunState
+from optimum_evoesap.search.find import find_allocation
+from optimum_evoesap.search.told_scores import ToldScores
+from tests.model_matrix import layers_of, make_model, sparse_model_of
+from tests.short_memory import batches_of, limit_memory
+
+
+def test_the_search_goes_on_when_a_candidate_does_not_fit(tmp_path):
+    """Candidates need more than the teacher here, so that the search has to leave the slice and teach again.
+
+    A run that goes on later begins with the smaller batches, so that it finds the same scores as an unbroken one.
+    """
+    from optimum_evoesap.calibration.criteria import pruning_order
+    from optimum_evoesap.search.planning import allocation_space
+
+    model = make_model("olmoe")
+    layers = layers_of(model)
+    options = {"sparsity": 0.25, "population_size": 4, "num_elites": 1}
+    config = EvoESAPConfig(**options, generations=2)
+    statistics = observe_experts(sparse_model_of(model), batches_of(4, 4), progress=False)
+    order = pruning_order(statistics, "reap", {layer.index: 1 for layer in layers})
+    space = allocation_space(config, layers)
+    sparse_model = sparse_model_of(model)
+    expected = find_allocation(sparse_model, order, space, config, batches_of(4, 1), [])
+    router, num_experts = layers[0].blocks[0].router_tensors[0], layers[0].num_experts
+
+    held: list[weakref.ref] = []
+
+    def check(module, args, output):
+        if router.value.shape[0] < num_experts and output.shape[0] > 1:
+            held.append(weakref.ref(output))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        assert not any(each() is not None for each in held), "what the failed candidate held is still in memory"
+
+    state = RunState(tmp_path).__enter__()
+    model.get_input_embeddings().register_forward_hook(check)
+    told = ToldScores(state, "key")
+    found = find_allocation(sparse_model, order, space, config, batches_of(4, 4), [], told)
+    assert held, "no candidate failed"
+    assert found.best == expected.best
+    assert found.means == pytest.approx(expected.means, abs=1e-5)
+
+    calls = limit_memory(model, 1)
+    longer = EvoESAPConfig(**options, generations=3)
+    told = ToldScores(state, "key")
+    assert told.batch_size == 1
+    resumed = find_allocation(sparse_model, order, space, longer, batches_of(4, 4), [], told)
+    assert calls and set(calls) == {1}
+    assert resumed.history[: len(found.history)] == found.history
