@@ -5,7 +5,8 @@
     python -m benchmarks.reference_runs compare before.json
 
 Record before a change and compare after it, on one machine: sums of floats differ from processor to processor.
-`benchmarks/reference_runs.json` is such a record.
+`benchmarks/reference_runs.json` was recorded before scores were kept window by window. Since then sums are taken in
+another order, and means may differ in the last of their 53 bits.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -73,6 +75,18 @@ def with_every_bit(value: Any) -> Any:
     return [with_every_bit(item) for item in value] if isinstance(value, list) else value
 
 
+def difference(one: Any, other: Any) -> float:
+    """The largest relative difference of two floats in the same place; infinite where anything else differs."""
+    if isinstance(one, str) and isinstance(other, str) and "0x" in one and "0x" in other:
+        first, second = float.fromhex(one), float.fromhex(other)
+        return abs(first - second) / max(abs(first), abs(second), 1e-300)
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        return max((difference(one[name], other[name]) for name in one), default=0.0)
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return max(map(difference, one, other), default=0.0)
+    return 0.0 if one == other else math.inf
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("action", choices=["record", "compare", "run"])
@@ -88,9 +102,12 @@ def main() -> None:
         file.write_text(json.dumps(found, indent=1) + "\n")
         return
     expected = json.loads(file.read_text())
-    different = [f"{name} {key}" for name, run in expected.items() for key in run if found[name][key] != run[key]]
-    print("\n".join(f"different: {each}" for each in different) or "every bit is the same")
-    sys.exit(bool(different))
+    places = [(name, key) for name, run in expected.items() for key in run if found[name][key] != run[key]]
+    for name, key in places:
+        print(f"different: {key} of {name}, by at most {difference(expected[name][key], found[name][key]):.1e}")
+    if not places:
+        print("every bit is the same")
+    sys.exit(bool(places))
 
 
 if __name__ == "__main__":
