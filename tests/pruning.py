@@ -29,7 +29,7 @@ def rows(count=12, seed=0):
 def logits(model):
     with torch.no_grad():
         torch.manual_seed(0)  # for DiffusionGemma, which starts from random tokens
-        return model(input_ids=TOKENS).logits
+        return model(input_ids=TOKENS.to(model.device)).logits
 
 
 def make_pruner(model_type="olmoe", **options):

@@ -11,7 +11,7 @@ from optimum_evoesap.fitness import scorer as scorer_module
 from optimum_evoesap.fitness.scorer import FitnessScorer
 from optimum_evoesap.models.virtual_slice import VirtualSlice
 from tests.fitness.helpers import batches_of, slow_esap
-from tests.model_matrix import make_model, random_kept, random_tokens
+from tests.model_matrix import DEVICE, make_model, random_kept, random_tokens
 
 
 @pytest.mark.parametrize("model_type", ["olmoe", "cohere2_moe", "gemma4"])
@@ -44,10 +44,10 @@ def test_padding_is_not_scored():
     layers = find_moe_layers(model)
     kept = random_kept(layers, 3)
     tokens = random_tokens(1, 12)
-    padded = torch.cat([tokens, torch.zeros(1, 4, dtype=torch.long)], dim=1)
+    padded = torch.nn.functional.pad(tokens, (0, 4))
     labels = padded.clone()
     labels[:, 12:] = -100
-    mask = (torch.arange(16) < 12).long()[None]
+    mask = (torch.arange(16) < 12).long()[None].to(DEVICE)
     values = []
     for batches in (batches_of(tokens), batches_of(padded, labels, attention_mask=mask)):
         scorer = FitnessScorer(model, batches)
@@ -62,7 +62,7 @@ def test_packed_documents_are_scored_as_if_each_were_alone():
     first, second = random_tokens(1, 7), random_tokens(1, 12, seed=1)
     labels = torch.cat([first, second], dim=1)
     labels[0, [0, 7]] = -100
-    positions = torch.cat([torch.arange(7), torch.arange(12)])[None]
+    positions = torch.cat([torch.arange(7), torch.arange(12)])[None].to(DEVICE)
     scorers = [
         FitnessScorer(model, batches_of(torch.cat([first, second], dim=1), labels, position_ids=positions)),
         FitnessScorer(model, batches_of(first)),

@@ -43,7 +43,7 @@ def test_padding_of_the_vocabulary_is_no_token():
     """Some models cut off what their output layer has for rows of padding; nothing of it may be scored."""
     model = make_model("olmoe")
     layers = find_moe_layers(model)
-    padded = torch.nn.Linear(model.lm_head.in_features, 104)
+    padded = torch.nn.Linear(model.lm_head.in_features, 104).to(model.device)
     with torch.no_grad():
         padded.weight[:96] = model.lm_head.weight
     plain, model.lm_head = model.forward, padded
