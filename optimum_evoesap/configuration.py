@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
 import functools
@@ -57,7 +58,7 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
             _check_names(options)
             BaseConfig.__init__(self)
             for option in dataclasses.fields(EvoESAPOptions):
-                setattr(self, option.name, options.get(option.name, option.default))
+                setattr(self, option.name, copy.deepcopy(options.get(option.name, option.default)))
             if self.is_explicit:
                 if options.get("sparsity") is not None:
                     remedy = "it follows from the removed counts in allocation; leave one of the two out."
@@ -75,6 +76,11 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
                 f"config.replace({name}={value!r})."
             )
         super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if name in _OPTION_NAMES:
+            raise dataclasses.FrozenInstanceError(f"EvoESAPConfig.{name} cannot be deleted.")
+        super().__delattr__(name)
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
@@ -104,8 +110,14 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
             ValueError: As for the class.
         """
         options = {name: getattr(self, name) for name in _OPTION_NAMES}
-        if not isinstance(changes.get("allocation", ""), str):
+        allocation = changes.get("allocation", self.allocation)
+        if not isinstance(allocation, str):
             options["sparsity"] = None
+        elif self.is_explicit and "sparsity" not in changes:
+            raise ValueError(
+                f"allocation={allocation!r} takes the place of removed counts and needs a sparsity: give it too, as "
+                f"in replace(allocation={allocation!r}, sparsity=0.5)."
+            )
         return EvoESAPConfig(**options | changes)
 
     @property
@@ -125,7 +137,8 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
     def to_dict(self) -> dict[str, Any]:
         """All fields, also those at their default (which a later release may change), and the versions."""
         versions = (optimum_version, transformers_version, __version__)
-        return {name: getattr(self, name) for name in _OPTION_NAMES} | dict(zip(_VERSION_KEYS, versions))
+        options = {name: copy.deepcopy(getattr(self, name)) for name in _OPTION_NAMES}
+        return options | dict(zip(_VERSION_KEYS, versions))
 
     def to_diff_dict(self) -> dict[str, Any]:
         """The same as `to_dict`: a saved run must not depend on defaults."""

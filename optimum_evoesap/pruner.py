@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -94,7 +95,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         self.layers = self.sparse_model.layers
         self.sparse_layers = self.sparse_model.indices
         self.tokenizer = tokenizer
-        self._config = config or EvoESAPConfig()
+        self._config = copy.deepcopy(config) or EvoESAPConfig()
         self.space = allocation_space(self.config, self.layers)
         if self.config.allocation != "uniform":
             self.sparse_model.check_rebuild()
@@ -206,9 +207,9 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             self._prepare(calibration_data, search_data)
             self._walk(state)
             if save_directory is not None:
-                self._write(save_directory, remote_code=remote_code)
-            if push is not None and save_directory is not None:
-                push_checkpoint(save_directory, self.config, self._applied_result(), **push)
+                names = self._write(save_directory, remote_code=remote_code)
+                if push is not None:
+                    push_checkpoint(save_directory, names, self.config, self._applied_result(), **push)
             elif push is not None:
                 self.push_to_hub(remote_code=remote_code, **push)
         return self.model
@@ -259,8 +260,9 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         An allocation found with another order no longer holds, so it is forgotten.
 
         Raises:
-            ValueError: `calibrate` has not run yet.
+            ValueError: `calibrate` has not run yet, or the model is pruned already.
         """
+        self._check_whole()
         if self.statistics is None:
             raise ValueError("Nothing to rank by yet: call calibrate() first.")
         self._found = None
@@ -314,6 +316,8 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             self._take(allocation)
         found = self._found
         assert found is not None
+        if "search" not in self._inputs.prepared:
+            self._config = self.config.replace(search_dataset=None)  # none was read
         given = (self.sparse_model, self.space, self.config, self.tokenizer)
         result = record_run(*given, found, self._inputs.prepared)
         self._is_whole = False
@@ -369,9 +373,10 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         result = self._applied_result()
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / "checkpoint"
-            self._write(target, remote_code=remote_code)
+            names = self._write(target, remote_code=remote_code)
             return push_checkpoint(
                 target,
+                names,
                 self.config,
                 result,
                 repo_id,
@@ -448,16 +453,16 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         return self._state.key(self.model, data.fingerprint, self.order, choices, fitness_digests(self.config.fitness))
 
     def _take(self, allocation: Sequence[int] | Mapping[int, int]) -> None:
-        """Set an allocation of the user's own; scores and history of another one are not its own."""
+        """Set an allocation of the user's own, with its own scores where there are search data."""
         counts = explicit_counts(allocation, self.sparse_layers)
-        space = replace(self.space, budget=sum(counts))
-        if list(space.check(counts)) != self.allocation:
-            self._config = self.config.replace(allocation=counts)
-            assert self.order is not None
-            self._found = find_allocation(self.sparse_model, self.order, space, self.config, [], [])
+        space = replace(self.space, budget=int(sum(counts)))
+        counts = list(space.check(counts))
+        if counts != self.allocation:
+            self._config, self.space = self.config.replace(allocation=counts), space
+            self.search()
 
-    def _write(self, directory: str | Path, **options: Any) -> None:
-        write_checkpoint(directory, self.model, self.tokenizer, self.config, self._applied_result(), **options)
+    def _write(self, directory: str | Path, **options: Any) -> list[str]:
+        return write_checkpoint(directory, self.model, self.tokenizer, self.config, self._applied_result(), **options)
 
     def _check_whole(self) -> None:
         """Every stage needs the unpruned model, all of it."""

@@ -1,5 +1,5 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""The one mechanism behind `@register_criterion` and `@register_fitness`."""
+"""The one mechanism behind `@register_criterion`, `@register_fitness` and `@register_strategy`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def make_register(table: dict[str, Any], kind: str) -> Callable[[str], Callable[
 
     Args:
         table: Takes the functions by name.
-        kind: What they are, for messages: "criterion" or "fitness".
+        kind: What they are, for messages, such as "criterion".
 
     Raises:
         ValueError: The name is empty or another function has it (the decorator raises).

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
+import pickle
 
 import pytest
 
@@ -103,3 +106,26 @@ def test_unknown_fields_are_refused():
 
 def test_explicit_allocation_sets_the_sparsity_aside():
     assert EvoESAPConfig(allocation=[1, 2]).sparsity is None
+
+
+def test_nothing_inside_a_configuration_can_be_changed_from_outside():
+    columns, allocation = {"text": "body"}, [1, 2]
+    config = EvoESAPConfig(columns=columns, allocation=allocation)
+    columns["text"] = "title"
+    allocation[0] = 5
+    config.to_dict()["columns"]["text"] = "title"
+    assert config.columns == {"text": "body"} and config.allocation == [1, 2]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        del config.columns
+    for twin in (copy.copy(config), copy.deepcopy(config), pickle.loads(pickle.dumps(config))):
+        assert twin == config
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            twin.seed = 1
+
+
+def test_replacing_counts_and_sparsities():
+    assert EvoESAPConfig(sparsity=0.5).replace(allocation=[1, 2]).sparsity is None
+    with pytest.raises(ValueError, match=r"replace\(allocation='uniform', sparsity=0.5\)"):
+        EvoESAPConfig(allocation=[1, 2]).replace(allocation="uniform")
+    assert EvoESAPConfig(allocation=[1, 2]).replace(allocation="uniform", sparsity=0.25).sparsity == 0.25
+    assert EvoESAPConfig(allocation=[1, 2]).replace(seed=3).allocation == [1, 2]

@@ -82,8 +82,11 @@ def test_apply_takes_an_allocation_of_its_own(given, tmp_path):
     pruner.calibrate(rows())
     pruner.rank()
     pruner.search(rows(seed=1))
+    searched = pruner.scores
     with pytest.raises(ValueError, match="between 0 and 6"):
         pruner.apply([7, 0, 0])
+    with pytest.raises(ValueError, match="'uniform' is a name; give removed counts"):
+        pruner.apply("uniform")
     with pytest.raises(ValueError, match="removes nothing"):
         pruner.apply([0, 0, 0])
     with pytest.raises(ValueError, match=r"layers \[7\]"):
@@ -91,8 +94,9 @@ def test_apply_takes_an_allocation_of_its_own(given, tmp_path):
     pruner.apply(given)
     assert [layer.num_experts for layer in pruner.layers] == [2, 8, 7]
     assert pruner.result.budget == 7
-    # The scores of the allocation that was searched are not those of this one.
-    assert pruner.result.fitness is None and pruner.result.beats_uniform is None and not pruner.result.history
+    # The scores of the allocation that was searched are not those of this one, which has its own.
+    assert pruner.result.scores["best"] != searched["best"] and not pruner.result.history
+    assert pruner.result.beats_uniform == (pruner.scores["holdout_best"] > pruner.scores["holdout_uniform"])
     pruner.save_pretrained(tmp_path)
     assert EvoESAPConfig.from_pretrained(tmp_path).allocation == [6, 0, 1]
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import numpy
 import pytest
 import torch
 from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM
@@ -121,3 +122,14 @@ def test_offloaded_and_foreign_tensors_are_refused():
 def test_push_without_a_name_is_refused():
     with pytest.raises(ValueError, match="hub_model_id"):
         make_pruner().prune(push_to_hub=True)
+
+
+def test_counts_of_numpy_are_counts_and_a_pruned_model_is_not_ranked():
+    pruner = make_pruner()
+    pruner.calibrate(rows())
+    pruner.rank()
+    pruner.apply(numpy.array([1, 2, 3]))
+    assert pruner.allocation == [1, 2, 3] and all(type(count) is int for count in pruner.result.allocation)
+    with pytest.raises(ValueError, match="pruned already"):
+        pruner.rank()
+    assert pruner.allocation == [1, 2, 3]

@@ -84,8 +84,9 @@ def find_moe_layers(model: PreTrainedModel, structure: Structure | None = None) 
     Raises:
         ValueError: As [`model_structure`], and when router and experts cannot be told apart.
     """
-    structure = structure or model_structure(model)
-    check_prunable(model, structure)
+    if structure is None:
+        structure = model_structure(model)
+        check_prunable(model, structure)
     return bind_layers(model, structure, sketch_layers(structure))
 
 

@@ -71,13 +71,17 @@ def clear_partial_checkpoint(directory: str | Path) -> None:
         shutil.rmtree(partial)
 
 
-def move_into_place(partial: Path, directory: Path) -> None:
+def move_into_place(partial: Path, directory: Path) -> list[str]:
     """Move the result first, by which the next run knows the folder as its own, and last the config, which loads.
 
     Args:
         partial: The whole checkpoint.
         directory: The output folder; weights of an earlier result in it are removed.
+
+    Returns:
+        The names of the files, with `/` between the parts.
     """
+    names = sorted(path.relative_to(partial).as_posix() for path in partial.rglob("*") if path.is_file())
     for path in partial.rglob("*"):
         sync(path)
     (directory / "config.json").unlink(missing_ok=True)
@@ -90,6 +94,7 @@ def move_into_place(partial: Path, directory: Path) -> None:
             shutil.rmtree(old)  # a folder, such as that of further chat templates, replaces only an empty one
         os.replace(new, old)
     sync(directory)
+    return names
 
 
 def remove_state(state: Path) -> None:

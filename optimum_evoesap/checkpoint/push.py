@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ def push_folder(
     revision: str | None = None,
     commit_message: str | None = None,
     create_pr: bool = False,
+    names: Collection[str] | None = None,
     in_place_of: str | Path | None = None,
 ) -> CommitInfo:
     """Push the checkpoint in `folder` to the Hub, as exactly one commit.
@@ -48,6 +50,7 @@ def push_folder(
         revision: Branch to push to; by default `main`.
         commit_message: Message of the commit.
         create_pr: Open a pull request against `main` instead of committing to it.
+        names: The files of the folder that are pushed; by default all but working files.
         in_place_of: A folder whose files are pushed in place of those of the same names.
 
     Returns:
@@ -66,7 +69,7 @@ def push_folder(
     check_push(repo_id, token=token, revision=revision, create_pr=create_pr)
     api = HfApi(token=token, library_name="optimum-evoesap", library_version=__version__)
     repo_id = _prepare_repository(api, repo_id, private, revision)
-    files = {name: folder / name for name in _files_to_push(folder)}
+    files = {name: folder / name for name in (_files_to_push(folder) if names is None else names)}
     if in_place_of is not None:
         files |= {name: Path(in_place_of) / name for name in _files_to_push(Path(in_place_of))}
     # Not `upload_folder`: where hf_xet is installed it cuts a large folder into several commits, and a push that

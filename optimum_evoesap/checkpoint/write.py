@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,7 @@ def write_checkpoint(
     result: PruningResult,
     remote_code: bool = False,
     **save_kwargs: Any,
-) -> None:
+) -> list[str]:
     """Save model, tokenizer, configurations, result and model card into `directory`.
 
     Everything is written into the folder of the run's state first and moved at the end, so that a kill never leaves
@@ -52,6 +53,9 @@ def write_checkpoint(
         result: Written as `evoesap_result.json`.
         remote_code: Add the code that loads it with `trust_remote_code=True`, without this package.
         **save_kwargs: Go to the model's `save_pretrained`, such as `max_shard_size`.
+
+    Returns:
+        The names of the files that were written, with `/` between the parts.
 
     Raises:
         OSError: The folder cannot be written.
@@ -71,20 +75,27 @@ def write_checkpoint(
     config.save_pretrained(partial)
     result.save(partial)
     _write_card(partial, config, result, has_remote_code)
-    move_into_place(partial, directory)
+    names = move_into_place(partial, directory)
     try:
         remove_state(state)
     except OSError as error:
         logger.warning("The result is whole, but what the run left in %s cannot be removed: %s", state, error)
+    return names
 
 
 def push_checkpoint(
-    directory: str | Path, config: EvoESAPConfig, result: PruningResult, repo_id: str, **options: Any
+    directory: str | Path,
+    names: Collection[str],
+    config: EvoESAPConfig,
+    result: PruningResult,
+    repo_id: str,
+    **options: Any,
 ) -> CommitInfo:
     """Push a saved checkpoint; its card, configuration and result then name the repository and no local file.
 
     Args:
-        directory: What [`write_checkpoint`] wrote.
+        directory: Where [`write_checkpoint`] wrote.
+        names: What it wrote; other files of the folder are not pushed.
         config: The configuration of the run.
         result: Its record.
         repo_id: The repository.
@@ -93,9 +104,9 @@ def push_checkpoint(
     with tempfile.TemporaryDirectory() as folder:
         public = Path(folder)
         _write_without_local_paths(config, result, public)
-        has_remote_code = (Path(directory) / CODE.name).is_file()
+        has_remote_code = CODE.name in names
         _write_card(public, config, result, has_remote_code, repo_id, options.get("token"))
-        return push_folder(directory, repo_id, in_place_of=public, **options)
+        return push_folder(directory, repo_id, names=names, in_place_of=public, **options)
 
 
 def _write_card(

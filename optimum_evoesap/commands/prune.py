@@ -149,10 +149,11 @@ def make_config(args: Namespace) -> EvoESAPConfig:
     """
     from ..configuration import EvoESAPConfig
 
-    options = given_options(args)
+    given = given_options(args)
     if hasattr(args, "config"):
-        options = _read_config(args.config, getattr(args, "token", None)) | options
-    config = EvoESAPConfig(**options)
+        config = _read_config(args.config, getattr(args, "token", None)).replace(**given)
+    else:
+        config = EvoESAPConfig(**given)
     _check_data_are_named(config)
     return config
 
@@ -166,14 +167,14 @@ def _check_data_are_named(config: EvoESAPConfig) -> None:
         )
 
 
-def _read_config(path: str, token: str | None) -> dict[str, Any]:
+def _read_config(path: str, token: str | None) -> EvoESAPConfig:
     """The configuration in a file, a folder or a repository on the Hub."""
     from ..configuration import EvoESAPConfig
 
     file = Path(path, EvoESAPConfig.CONFIG_NAME) if Path(path).is_dir() else Path(path)
     if not file.is_file() and (file.suffix == ".json" or Path(path).is_dir()):
         raise FileNotFoundError(f"There is no configuration file {file}.")
-    return EvoESAPConfig.from_pretrained(path, token=token).to_dict()
+    return EvoESAPConfig.from_pretrained(path, token=token)
 
 
 def _hub_arguments(args: Namespace) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class Windows:
 
     def __init__(self, batches: Sequence[Batch], at_once: int | None = None):
         self._given = list(batches)
-        self.batches = self._given if at_once is None else in_batches_of(self._given, at_once)
+        self.batches = list(self._given) if at_once is None else in_batches_of(self._given, at_once)
 
     @property
     def at_once(self) -> int:

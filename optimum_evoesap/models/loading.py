@@ -23,6 +23,9 @@ from .sparse_model import SparseModel
 
 logger = logging.getLogger(__name__)
 
+# What says how weights are loaded; a config has values of these names of its own.
+_NO_OVERRIDES = ("dtype", "torch_dtype", "quantization_config")
+
 
 def load_model(path: str, check: Callable[[SparseModel], Any], **model_kwargs: Any) -> SparseModel:
     """Load a language model, or a multimodal one with all its parts, from a folder or the Hub.
@@ -37,7 +40,7 @@ def load_model(path: str, check: Callable[[SparseModel], Any], **model_kwargs: A
         ValueError: transformers has no language model for this model type, its weights would be quantized, or `check`
             refuses the model.
     """
-    config = _load_config(path, model_kwargs)
+    config = _load_config(path, source_kwargs(model_kwargs), _overrides(model_kwargs))
     choice = choose_model(config, path, bool(model_kwargs.get("trust_remote_code")))
     bare = SparseModel(_build_bare(choice, config))
     check(bare)
@@ -61,7 +64,7 @@ def load_bare_model(path: str, **model_kwargs: Any) -> PreTrainedModel:
     others = model_kwargs.keys() - source_kwargs(model_kwargs).keys()
     if others:
         raise TypeError(f"{', '.join(sorted(others))} would have no effect: no weights are read.")
-    config = _load_config(path, model_kwargs)
+    config = _load_config(path, model_kwargs, {})
     return _build_bare(choose_model(config, path, bool(model_kwargs.get("trust_remote_code"))), config)
 
 
@@ -84,10 +87,18 @@ def _check_quantization(config: PretrainedConfig, given: Any, path: str) -> None
         )
 
 
-def _load_config(path: str, model_kwargs: dict[str, Any]) -> PretrainedConfig:
+def _overrides(model_kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments that may take the place of values in the config, as `from_pretrained` of a model has it."""
+    return {name: value for name, value in model_kwargs.items() if name not in _NO_OVERRIDES}
+
+
+def _load_config(path: str, source: dict[str, Any], overrides: dict[str, Any]) -> PretrainedConfig:
     if (path.startswith((".", "/", "~")) or path.count("/") > 1) and not Path(path).is_dir():
         raise FileNotFoundError(f"There is no folder {path}; give the folder of a model, or the id of one on the Hub.")
-    return AutoConfig.from_pretrained(path, **source_kwargs(model_kwargs))
+    if isinstance(overrides.get("config"), PretrainedConfig):
+        return overrides["config"]
+    config, _ = AutoConfig.from_pretrained(path, **{**overrides, **source}, return_unused_kwargs=True)
+    return config
 
 
 def _build_bare(choice: ModelChoice, config: PretrainedConfig) -> PreTrainedModel:

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from transformers import PreTrainedModel
 
 from ..adapters import BlockSketch, Structure, bind_layers, check_prunable, model_structure, sketch_layers
+from ..adapters.growth import named_tensors
 from .rebuild import check_rebuild
 from .surgery import remove_experts
 from .virtual_slice import VirtualSlice
@@ -41,7 +43,9 @@ class SparseModel:
         self._is_rebuild_checked = False
 
     def bind(self, model: PreTrainedModel) -> SparseModel:
-        """Another model of the same class and config, such as the one with weights; nothing is discovered again.
+        """Another model of the same class and config, such as the one with weights.
+
+        Nothing is discovered again, unless its tensors have other names or shapes.
 
         Args:
             model: The other model.
@@ -49,6 +53,8 @@ class SparseModel:
         Raises:
             ValueError: It holds tensors that its class does not make.
         """
+        if _shapes(model) != _shapes(self.model):
+            return SparseModel(model)
         bound = SparseModel(model, self.structure, self._sketches)
         bound._is_rebuild_checked = self._is_rebuild_checked
         return bound
@@ -101,3 +107,7 @@ class SparseModel:
                 f"The experts of the layers {absent} are not in memory: device_map keeps them on the CPU or the disk. "
                 "Load the model on devices that hold all of it (more GPUs, or the CPU alone)."
             )
+
+
+def _shapes(model: PreTrainedModel) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in named_tensors(model)}

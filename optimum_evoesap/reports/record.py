@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from transformers import ProcessorMixin
@@ -40,7 +41,8 @@ def record_run(
     model, scores = sparse_model.model, found.means
     parameters, size = model_size(model)
     allocation = found.best.removed(space.num_experts)
-    not_compared_because = _why_not_compared(scores, config, data)
+    is_uniform = tuple(allocation) == replace(space, budget=sum(allocation)).uniform()
+    not_compared_because = _why_not_compared(scores, config, data, is_uniform)
     is_compared = bool(scores) and not not_compared_because
     return PruningResult(
         base_model=model.config.name_or_path or None,
@@ -67,10 +69,12 @@ def record_run(
     )
 
 
-def _why_not_compared(scores: dict[str, float], config: EvoESAPConfig, data: Mapping[str, TokenizedData]) -> str:
+def _why_not_compared(
+    scores: dict[str, float], config: EvoESAPConfig, data: Mapping[str, TokenizedData], is_uniform: bool
+) -> str:
     if not scores:
         return ""
-    if config.allocation == "uniform":
+    if is_uniform and not config.is_searched:
         return "it is the uniform allocation"
     if not config.holdout_fraction:
         return "holdout_fraction=0"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..calibration.criteria import PruningOrder
+    from .allocation import AllocationSpace
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,11 @@ class Candidate(Mapping[int, tuple[int, ...]]):
     """
 
     layers: tuple[tuple[int, tuple[int, ...]], ...]
+
+    def __post_init__(self) -> None:
+        # One candidate has one form, also where it was made of lists or of experts in another order.
+        layers = tuple((int(layer), tuple(sorted(map(int, kept)))) for layer, kept in self.layers)
+        object.__setattr__(self, "layers", layers)
 
     @classmethod
     def from_order(cls, order: PruningOrder, removed: Mapping[int, int]) -> Candidate:
@@ -61,6 +67,24 @@ class Candidate(Mapping[int, tuple[int, ...]]):
             ValueError: It is something else.
         """
         return cls(tuple((int(layer), _experts(int(bits, 16))) for layer, bits in content.items()))
+
+
+def check_candidate(candidate: Candidate, space: AllocationSpace) -> None:
+    """Check that a candidate removes what a space allows.
+
+    Args:
+        candidate: The candidate.
+        space: The allowed allocations.
+
+    Raises:
+        ValueError: It names other layers or experts, or its removed counts are not in the space.
+    """
+    if tuple(candidate) != space.layers:
+        raise ValueError(f"it keeps experts of the layers {tuple(candidate)}; the sparse layers are {space.layers}.")
+    for (layer, kept), total in zip(candidate.layers, space.num_experts):
+        if len(set(kept)) != len(kept) or not set(kept) <= set(range(total)):
+            raise ValueError(f"it keeps the experts {kept} of layer {layer}, which has those from 0 to {total - 1}.")
+    space.check(candidate.removed(space.num_experts))
 
 
 def _experts(bits: int) -> tuple[int, ...]:

@@ -71,7 +71,7 @@ def find_allocation(
     scorer.forget()
     scores = {"best": told[strategy.best], "uniform": told[strategy.uniform]}
     if holdout:
-        scorer = CandidateScorer(sparse_model, holdout, config)
+        scorer = CandidateScorer(sparse_model, holdout, config, scorer.batch_size)
         scores |= compare_with_uniform(scorer, strategy.best, strategy.uniform, config)
     return SearchOutcome(strategy.best, scores, strategy.history)
 

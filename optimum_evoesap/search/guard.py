@@ -28,7 +28,7 @@ def compare_with_uniform(
     scores = {"holdout_best": scorer.score(best)}
     scores["holdout_uniform"] = scores["holdout_best"] if best == uniform else scorer.score(uniform)
     means = [each.mean for each in scores.values()]
-    if means[0] <= means[1] and config.allocation != "uniform":
+    if means[0] <= means[1] and (config.is_searched or best != uniform):
         logger.warning(
             "The allocation %s does not beat the uniform one on held-out windows (%s %.4f against %.4f).",
             "given" if config.is_explicit else "found",

@@ -69,6 +69,8 @@ def explicit_counts(allocation: Sequence[int] | Mapping[int, int], indices: Sequ
     Raises:
         ValueError: A dict names a layer that is not sparse, or nothing is removed.
     """
+    if isinstance(allocation, str):
+        raise ValueError(f"The allocation {allocation!r} is a name; give removed counts here, one per sparse layer.")
     counts = list(allocation.values() if isinstance(allocation, Mapping) else allocation)
     if not any(counts):
         raise ValueError(f"The allocation {allocation} removes nothing; remove at least one expert from one layer.")

@@ -41,7 +41,14 @@ print(json.dumps({"class": type(model).__name__, "experts": config.num_experts, 
 
 PRUNE = """
 import json, sys
+from pathlib import Path
 from tests.pruning import make_pruner, rows
+
+make_pruner(allocation="uniform").prune(sys.argv[1], rows())
+for name in (".env", "notes.txt", "runs/log"):
+    path = Path(sys.argv[1], name)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("of the user")
 
 pruner = make_pruner(allocation=[1, 2, 3])
 times, save = [], type(pruner.model).save_pretrained
@@ -125,9 +132,10 @@ def test_a_pruned_model_is_written_once_and_pushed_from_there(hub_server, tmp_pa
     (commit,) = hub_server.pushed_commits(REPO)
     assert commit.message == "Pruned" and hub_server.repositories[REPO].private
     local, pushed = local_files(folder), hub_server.files(REPO)
-    assert local.keys() == pushed.keys()
+    assert local.keys() - pushed.keys() == {".env", "notes.txt", "runs/log"}, "what the user keeps there is not pushed"
+    assert pushed.keys() < local.keys() and "model.safetensors" in pushed
     # What is public names the repository and no file of this machine; the local files stay as they were.
-    different = {name for name in local if local[name] != pushed[name]}
+    different = {name for name in pushed if local[name] != pushed[name]}
     assert different == {"README.md", "evoesap_result.json"}
     assert REPO in pushed["README.md"].decode() and REPO not in local["README.md"].decode()
     assert b"/home/me" in local["evoesap_result.json"] and b"/home/me" not in pushed["evoesap_result.json"]

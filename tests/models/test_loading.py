@@ -100,3 +100,22 @@ def test_a_model_with_code_of_its_own(tmp_path, monkeypatch):
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("overrides", "layers", "min_kept"), [({"num_hidden_layers": 2}, 2, 2), ({"num_experts_per_tok": 4}, 3, 4)]
+)
+def test_arguments_that_override_the_config_are_seen_before_the_weights(overrides, layers, min_kept, tmp_path):
+    model_matrix.make_model("olmoe").save_pretrained(tmp_path)
+    checked = []
+    sparse_model = load_model(str(tmp_path), checked.append, dtype="float32", **overrides)
+    for each in (checked[0], sparse_model):
+        assert [layer.min_kept for layer in each.layers] == [min_kept] * layers
+    pruner = MoEPruner.from_pretrained(tmp_path, **overrides)
+    assert pruner.sparse_layers == list(range(layers))
+    pruner.calibrate([{"input_ids": tokens} for tokens in model_matrix.random_tokens(2, 16)])
+
+
+def test_arguments_without_effect_are_refused_where_no_weights_are_read(tmp_path):
+    with pytest.raises(TypeError, match="dtype would have no effect"):
+        load_bare_model(str(tmp_path), dtype="float32")

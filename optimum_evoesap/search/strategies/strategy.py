@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...options import EvoESAPOptions
@@ -16,7 +17,31 @@ if TYPE_CHECKING:
     from ...calibration.criteria import PruningOrder
     from ...fitness.window_scores import WindowScores
 
-register_strategy = make_register(STRATEGIES, "strategy")
+_register = make_register(STRATEGIES, "strategy")
+
+
+def register_strategy(name: str) -> Callable[[type[Strategy]], type[Strategy]]:
+    """Register a strategy: decorate its class, a [`Strategy`], with `@register_strategy("name")`.
+
+    Args:
+        name: The name by which `EvoESAPConfig(allocation=name)` then finds it.
+
+    Returns:
+        The decorator; it returns the class unchanged.
+
+    Raises:
+        ValueError: The name is empty or `"uniform"`, or the decorator finds that another class has it.
+        TypeError: The decorator finds that what it decorates is no [`Strategy`].
+    """
+    if name == "uniform":
+        raise ValueError('The allocation "uniform" is not searched; choose another name for a strategy.')
+
+    def add(strategy: type[Strategy]) -> type[Strategy]:
+        if not (isinstance(strategy, type) and issubclass(strategy, Strategy)):
+            raise TypeError(f"A strategy is a subclass of Strategy, not {strategy!r}.")
+        return _register(name)(strategy)
+
+    return add
 
 
 class Strategy(ABC):
