@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from optimum_evoesap import EvoESAPConfig
 from optimum_evoesap.fitness.scorer import FitnessScorer
 from optimum_evoesap.fitness.window_scores import WindowScores
 from optimum_evoesap.models.virtual_slice import VirtualSlice
@@ -65,3 +66,16 @@ def test_scores_without_held_out_windows_say_why_they_were_not_compared(tmp_path
         pruner.prune(tmp_path / "out", rows(), rows(count))
         assert pruner.result.beats_uniform is None and pruner.result.not_compared_because == reason
         assert reason in summarize(pruner.result, "out") and reason in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_counts_that_are_the_uniform_ones_are_not_said_to_lose_against_it(caplog):
+    pruner = make_pruner(allocation=[4, 4, 4])
+    pruner.prune(None, rows(), rows(seed=1))
+    assert pruner.result.beats_uniform is None and "uniform allocation" in pruner.result.not_compared_because
+    assert "does not beat" not in caplog.text
+
+
+def test_a_run_without_search_data_names_none(tmp_path):
+    make_pruner(allocation="uniform").prune(tmp_path / "out", rows())
+    assert EvoESAPConfig.from_pretrained(tmp_path / "out").search_dataset is None
+    assert "tulu" not in (tmp_path / "out" / "README.md").read_text()

@@ -22,6 +22,12 @@ def test_options_override_the_configuration_file(tmp_path):
         assert config.packing is True and config.min_experts is None
 
 
+def test_counts_on_the_command_line_take_the_place_of_a_sparsity_in_the_file(tmp_path):
+    EvoESAPConfig(sparsity=0.5).save_pretrained(tmp_path)
+    config = make_config(parse("-c", str(tmp_path), "--allocation", "1,2"))
+    assert config.allocation == [1, 2] and config.sparsity is None
+
+
 def test_a_configuration_whose_data_were_given_in_memory_says_which_to_give(cli, tmp_path):
     EvoESAPConfig(calibration_dataset=None, search_dataset=None).save_pretrained(tmp_path)
     out = tmp_path / "out"

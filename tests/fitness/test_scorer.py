@@ -108,3 +108,22 @@ def test_a_candidate_that_overflows_is_refused():
     model.model.norm.weight.data[0] = float("inf")
     with pytest.raises(ValueError, match="fitness 'esap' of a candidate is nan"):
         scorer.score()
+
+
+@pytest.mark.parametrize("fitness", ["esap", "kl"])
+def test_sums_and_counts_are_those_of_their_window(fitness):
+    model = make_model("olmoe")
+    tokens = random_tokens(5, 16)
+    labels = tokens.clone()
+    for window in range(5):
+        labels[window, : 3 * window] = -100
+    kept = random_kept(find_moe_layers(model), 3)
+    together = [{"input_ids": tokens[part], "labels": labels[part]} for part in (slice(0, 2), slice(2, 5))]
+    scorer = FitnessScorer(model, together, fitness)
+    alone = [FitnessScorer(model, batches_of(tokens[i : i + 1], labels[i : i + 1]), fitness) for i in range(5)]
+    with VirtualSlice(find_moe_layers(model), kept):
+        scores = scorer.score()
+        each = [one.score() for one in alone]
+    assert scores.counts == (15, 13, 10, 7, 4) == tuple(one.counts[0] for one in each)
+    assert scores.sums == pytest.approx([one.sums[0] for one in each], abs=1e-4)
+    assert len({round(one.mean, 4) for one in each}) == 5, "windows must differ for this to be seen"

@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM
 
 from optimum_evoesap.fitness.scorer import FitnessScorer
 from tests.pruning import logits, make_pruner, rows
+from tests.run.broken_off import break_off
 
 
 def test_without_resume_everything_is_done_again(tmp_path, monkeypatch):
@@ -143,3 +144,12 @@ def test_the_state_of_another_run_is_not_used(change, tmp_path, caplog):
     pruner = make_pruner(**change)
     pruner.prune(tmp_path / "out", rows(), rows(seed=1))
     assert pruner.result == clean.result
+
+
+def test_scores_on_other_search_data_are_not_used(tmp_path):
+    break_off(tmp_path / "out")
+    other = make_pruner()
+    other.prune(tmp_path / "out", rows(), rows(seed=5))
+    clean = make_pruner()
+    clean.prune(tmp_path / "clean", rows(), rows(seed=5))
+    assert other.result == clean.result

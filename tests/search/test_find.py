@@ -59,3 +59,19 @@ def test_the_search_goes_on_when_a_candidate_does_not_fit(tmp_path):
     resumed = find_allocation(sparse_model, order, space, longer, batches_of(4, 4), [], told)
     assert calls and set(calls) == {1}
     assert resumed.history[: len(found.history)] == found.history
+
+
+def test_the_teacher_of_the_search_is_gone_when_that_of_held_out_data_is_made(monkeypatch):
+    from optimum_evoesap.fitness.scorer import FitnessScorer
+    from tests.pruning import make_pruner, rows
+
+    made, make = [], FitnessScorer.__init__
+
+    def init(self, *given):
+        assert not any(each() is not None for each in made)
+        make(self, *given)
+        made.extend(weakref.ref(batch.hidden) for batch in self._teacher)
+
+    monkeypatch.setattr(FitnessScorer, "__init__", init)
+    make_pruner().prune(None, rows(), rows(seed=1))
+    assert len(made) > 2

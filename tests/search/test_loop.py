@@ -40,3 +40,23 @@ def test_a_resumed_run_is_an_unbroken_run(tmp_path):
     assert resumed.best == unbroken.best and resumed.history == unbroken.history
     # What was scored of the generation in which it was killed is lost, all else is not scored again.
     assert len(scores) - 30 <= len(fresh) < len(scores) - 20 and set(scores) == saved | set(fresh)
+
+
+def test_scores_are_kept_within_a_long_round_too(tmp_path, monkeypatch):
+    """A generation of a large model takes minutes."""
+    monkeypatch.setattr("optimum_evoesap.search.loop._SECONDS_BETWEEN_SAVES", 0.0)
+    space = AllocationSpace.from_sparsity(0.5, [16] * 6, [2] * 6)
+    options = EvoESAPOptions(population_size=8, num_elites=2, generations=2)
+    tried = []
+
+    def killed(allocation):
+        if len(tried) == 5:
+            raise KeyboardInterrupt
+        tried.append(allocation)
+        return 0.0
+
+    with RunState(tmp_path) as state, pytest.raises(KeyboardInterrupt):
+        evolve(killed, space, options, ToldScores(state, "key"))
+    with RunState(tmp_path) as state:
+        _, fresh = evolve(lambda allocation: 0.0, space, options, ToldScores(state, "key"))
+    assert len(tried) == 5 and not set(tried) & set(fresh)
