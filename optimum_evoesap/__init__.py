@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .pruner import MoEPruner
     from .reports.inspection import inspect_model
     from .reports.result import PruningResult
-    from .search.strategies import register_strategy
+    from .search.strategies import Strategy, register_strategy
 
 # Loaded when first used, so that importing the package stays fast.
 _PUBLIC = {
@@ -29,6 +29,7 @@ _PUBLIC = {
     "EvoESAPModelForCausalLM": "heterogeneous.auto",
     "MoEPruner": "pruner",
     "PruningResult": "reports.result",
+    "Strategy": "search.strategies",
     "esap": "fitness",
     "inspect_model": "reports.inspection",
     "linear_esap": "fitness",
@@ -42,6 +43,7 @@ __all__ = [
     "EvoESAPModelForCausalLM",
     "MoEPruner",
     "PruningResult",
+    "Strategy",
     "__version__",
     "esap",
     "inspect_model",
