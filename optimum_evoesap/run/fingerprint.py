@@ -15,10 +15,12 @@ from transformers import PreTrainedModel
 from .versions import package_versions
 
 
-# Weights are read as blocks of 8-byte words, so many at once: enough to fill a GPU, and a small copy there.
-_WORD_BYTES = 8
+# Weights are read as blocks of 4-byte words: on a GPU so many at once that it is busy; on a CPU one at a time, which
+# its cache holds, and which torch does not share among threads that would wait for each other.
+_WORD_BYTES = 4
 _BLOCK_WORDS = 2**15
 _BLOCKS_AT_ONCE = 256
+_SUMS = 2
 
 
 def fingerprint(model: PreTrainedModel, *parts: Any, weights: str | None = None) -> str:
@@ -48,10 +50,12 @@ def weights_digest(model: nn.Module) -> str:
 def tensors_digest(tensors: Mapping[str, torch.Tensor]) -> str:
     """A sha256 over the names, shapes, dtypes and values of tensors, the same on every device and in every order.
 
-    The bits of a block of values are summed modulo 2**64 as integers, each times an odd factor of its own position.
-    An odd factor loses no bit, so one changed value always changes the sum; several, or values that change places, all
-    but certainly. The sums are exact, so neither the order of a reduction nor the device matters. They are queued on
-    the device where the values lie, and each device is waited for once.
+    The bits of a block of values are read as 32-bit words, and the words, widened to 64 bits, are summed modulo 2**64,
+    each times an odd factor of its own place; two such sums are kept, each with factors of its own. Two words differ
+    by no multiple of 2**32, so times an odd factor they still differ: where one word of a block changed, its sums did.
+    For any other two contents of a block, at most one in 2**64 of all choices of the factors makes both sums equal.
+    The sums are exact, so neither the order of a reduction nor the device matters. They are queued on the device where
+    the values lie, and each device is waited for once.
 
     Args:
         tensors: By name. One tensor under several names is read once; one on the meta device has no values to read.
@@ -91,38 +95,40 @@ def _fetch(sums: list[torch.Tensor]) -> list[bytes]:
 
 
 def _block_sums(tensor: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
-    """One int64 for each block of a tensor, on its device."""
+    """The sums of each block of a tensor as int64, on its device."""
     content = tensor.detach().reshape(-1).view(torch.uint8)
+    blocks = 1 if content.device.type == "cpu" else _BLOCKS_AT_ONCE
     sums = []
-    for chunk in content.split(_WORD_BYTES * _BLOCK_WORDS * _BLOCKS_AT_ONCE):
+    for chunk in content.split(_WORD_BYTES * _BLOCK_WORDS * blocks):
         words = _words(chunk)
         whole = len(words) // _BLOCK_WORDS * _BLOCK_WORDS
         if whole:
-            sums.append(_products(words[:whole].view(-1, _BLOCK_WORDS), factors))
+            sums += _products(words[:whole].view(-1, _BLOCK_WORDS), factors)
         if whole < len(words):
-            sums.append(_products(words[None, whole:], factors[: len(words) - whole]))
+            sums += _products(words[None, whole:], factors[:, : len(words) - whole])
     return torch.cat(sums)
 
 
-def _products(rows: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
-    """`rows @ factors` modulo 2**64."""
+def _products(rows: torch.Tensor, factors: torch.Tensor) -> list[torch.Tensor]:
+    """`rows @ factors.T` modulo 2**64, each column by itself."""
     if rows.device.type == "cpu":
-        return torch.mv(rows, factors)  # without a copy; not there for integers on other devices
-    return (rows * factors).sum(dim=1)
+        wide = rows.long()
+        return [torch.mv(wide, each) for each in factors]  # not there for integers on other devices
+    return [(rows * each).sum(dim=1) for each in factors]  # widened in passing
 
 
 def _words(content: torch.Tensor) -> torch.Tensor:
-    """Bytes as 64-bit words, the last one filled up with zeros."""
+    """Bytes as 32-bit words, the last one filled up with zeros."""
     missing = -len(content) % _WORD_BYTES
     if missing:
         content = nn.functional.pad(content, (0, missing))
     elif content.storage_offset() % _WORD_BYTES:
         content = content.clone()  # a view of a larger tensor that does not begin with a word
-    return content.view(torch.int64)
+    return content.view(torch.int32)
 
 
 def _factors() -> torch.Tensor:
-    """An odd number for each place in a block, the same in every run."""
+    """An odd number for each sum and place in a block, the same in every run."""
     generator = torch.Generator().manual_seed(0)
-    halves = torch.randint(0, 2**32, (2, _BLOCK_WORDS), generator=generator)
+    halves = torch.randint(0, 2**32, (2, _SUMS, _BLOCK_WORDS), generator=generator)
     return halves[0] << 32 | halves[1] | 1
