@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +13,9 @@ from filelock import FileLock, Timeout
 
 STATE_FOLDER = ".evoesap"
 LOCK_NAME = "lock"
+
+# Each fails only when another run ends in just that moment, or where something is wrong with the folder.
+_ATTEMPTS = 100
 
 
 class FolderInUseError(OSError):
@@ -64,13 +68,26 @@ class FolderLock:
                 break  # it holds a result, or the state of a run that did not end
 
     def _acquire(self) -> None:
-        while True:
-            self.folder.mkdir(parents=True, exist_ok=True)
+        for attempts_left in reversed(range(_ATTEMPTS)):
             try:
+                self.folder.mkdir(parents=True, exist_ok=True)
                 self._lock.acquire()
-            except FileNotFoundError:
-                continue  # a run that just ended has taken the folder along
-            # The lock file may have been removed in between; a lock on a removed file stops no other run.
-            if (self.folder / LOCK_NAME).exists():
+            except (FileNotFoundError, FileExistsError):
+                if not attempts_left:
+                    raise
+                continue  # a run that just ended has taken the folder along, or was doing so
+            if self._holds_the_file_in_place():
                 return
             self._lock.release()
+        raise Timeout(str(self.folder / LOCK_NAME))
+
+    def _holds_the_file_in_place(self) -> bool:
+        """Whether what is locked is what the next run will find: a lock on a removed file stops no other run."""
+        # No release of filelock tells its file; all have the descriptor here.
+        descriptor = self._lock._context.lock_file_fd
+        if descriptor is None:
+            return False
+        try:
+            return os.path.samestat(os.fstat(descriptor), os.stat(self.folder / LOCK_NAME))
+        except OSError:
+            return False

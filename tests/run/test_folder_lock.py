@@ -8,9 +8,11 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from optimum_evoesap.run.folder_lock import FolderInUseError, FolderLock
 from tests.pruning import make_pruner, rows
@@ -77,3 +79,54 @@ def test_the_lock_goes_with_a_failed_run_and_so_do_folders_made_for_nothing(tmp_
     with FolderLock(tmp_path / "out"):
         pass
     assert (tmp_path / "out" / ".evoesap" / "search-000000.json").exists()
+
+
+def test_a_lock_on_a_file_that_another_run_has_replaced_is_none(tmp_path, monkeypatch):
+    """B has opened the file of A when A ends and removes it; C makes a new one and locks it; B's lock comes last."""
+    first, second, third = (FolderLock(tmp_path / "out") for _ in range(3))
+    path = first.folder / "lock"
+    acquire, tries = FileLock.acquire, []
+
+    with ExitStack() as stack:
+        first.__enter__()
+
+        def late(self, *args, **options):
+            tries.append(self)
+            if self is not second._lock or tries.count(self) > 1:
+                return acquire(self, *args, **options)
+            # By hand, so that B ends up with the file that A had, locked and removed.
+            first._lock.release()
+            taken = acquire(self, *args, **options)
+            path.unlink()
+            stack.enter_context(third)
+            return taken
+
+        monkeypatch.setattr(FileLock, "acquire", late)
+        with pytest.raises(FolderInUseError):
+            second.__enter__()
+        assert tries == [second._lock, third._lock, second._lock]
+        assert not second._lock.is_locked and third._lock.is_locked and path.exists()
+    assert not path.parent.exists()
+    with second:
+        assert second._lock.is_locked
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError, FileExistsError])
+def test_a_folder_that_goes_while_it_is_made_is_made_again(error, tmp_path, monkeypatch):
+    mkdir, failures = Path.mkdir, [error()] * 3
+
+    def racing(self, *args, **options):
+        if failures:
+            raise failures.pop()
+        mkdir(self, *args, **options)
+
+    monkeypatch.setattr(Path, "mkdir", racing)
+    with FolderLock(tmp_path / "out"):
+        assert not failures and (tmp_path / "out" / ".evoesap" / "lock").exists()
+
+
+def test_a_file_where_the_folder_should_be_is_said(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".evoesap").write_text("")
+    with pytest.raises(FileExistsError):
+        FolderLock(tmp_path / "out").__enter__()
