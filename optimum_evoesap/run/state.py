@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -54,11 +56,14 @@ class RunState:
     def __enter__(self) -> RunState:
         if self._lock is None or self._folder is None:
             return self
-        self._lock.__enter__()
-        # Of a killed run: what it had half written, and all else where it is not to be gone on with.
-        for pattern in (f"*{PARTIAL_SUFFIX}", *(() if self._resume else ("*.json", "*.safetensors"))):
-            for path in self._folder.glob(pattern):
-                path.unlink()
+        with ExitStack() as stack:
+            stack.enter_context(self._lock)
+            # Of a killed run: what it had half written, and all else where it is not to be gone on with.
+            for pattern in (f"*{PARTIAL_SUFFIX}", *(() if self._resume else ("*.json", "*.safetensors"))):
+                for path in self._folder.glob(pattern):
+                    if path.is_file() or path.is_symlink():
+                        path.unlink()
+            stack.pop_all()  # held until the run ends; an error above lets it go
         return self
 
     def __exit__(
@@ -113,9 +118,11 @@ class RunState:
 
         found = {}
         for path in sorted(self._folder.glob(f"{name}-*.json")) if self._folder is not None else ():
-            content = self._load(path.name, key, read_piece)
-            if content is not None:
-                found[int(path.stem.rpartition("-")[2])] = content
+            # Not what somebody, or a service that copies folders, has put beside them.
+            numbered = re.fullmatch(rf"{re.escape(name)}-([0-9]+)\.json", path.name)
+            content = self._load(path.name, key, read_piece) if numbered else None
+            if numbered and content is not None:
+                found[int(numbered[1])] = content
         self._numbers[name] = set(found)
         return list(found.values())
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from optimum_evoesap.run.folder_lock import FolderLock
 from optimum_evoesap.run.state import RunState
 from tests.run.broken_off import break_off, double, finish
 
@@ -76,3 +77,48 @@ def test_stages_after_a_broken_off_run_do_not_touch_its_folder(tmp_path):
     state.unlink()
     pruner.calibrate()
     assert not state.exists()
+
+
+def test_what_is_no_piece_does_not_stop_a_run(tmp_path):
+    first = break_off(tmp_path / "out")
+    state = tmp_path / "out" / ".evoesap"
+    piece = (state / "search-000000.json").read_bytes()
+    for name in ("search-000000 (conflict).json", "search-.json", "search-a.json", "search-1-2x.json"):
+        (state / name).write_bytes(piece)
+    again = break_off(tmp_path / "out")
+    assert (again.scores, again.history) == (first.scores, first.history)
+
+
+def test_only_the_pieces_of_a_kind_are_read(tmp_path):
+    with RunState(tmp_path) as state:
+        for name, content in (("search", 1), ("search-more", 2), ("search", 3)):
+            state.append(name, "key", content)
+    with RunState(tmp_path) as state:
+        assert state.load_series("search", "key", lambda content: content) == [1, 3]
+        assert state.load_series("search-more", "key", lambda content: content) == [2]
+
+
+def test_without_resume_folders_stay(tmp_path):
+    folder = tmp_path / ".evoesap" / "x.json"
+    folder.mkdir(parents=True)
+    (folder.parent / "search-000000.json").write_text("")
+    with RunState(tmp_path, resume=False):
+        assert sorted(path.name for path in folder.parent.iterdir()) == ["lock", "x.json"]
+
+
+def test_an_error_on_entering_lets_the_folder_go(tmp_path, monkeypatch):
+    (tmp_path / ".evoesap").mkdir()
+    (tmp_path / ".evoesap" / "x.json").write_text("")
+    unlink = Path.unlink
+
+    def fail(self, missing_ok=False):
+        if self.name == "x.json":
+            raise PermissionError(self)
+        unlink(self, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", fail)
+    state = RunState(tmp_path, resume=False)
+    with pytest.raises(PermissionError):
+        state.__enter__()
+    with FolderLock(tmp_path):
+        pass
