@@ -44,19 +44,19 @@ def test_the_search_goes_on_when_a_candidate_does_not_fit(tmp_path):
             raise torch.OutOfMemoryError("CUDA out of memory")
         assert not any(each() is not None for each in held), "what the failed candidate held is still in memory"
 
-    state = RunState(tmp_path).__enter__()
     model.get_input_embeddings().register_forward_hook(check)
-    told = ToldScores(state, "key")
-    found = find_allocation(sparse_model, order, space, config, batches_of(4, 4), [], told)
-    assert held, "no candidate failed"
-    assert found.best == expected.best
-    assert found.means == pytest.approx(expected.means, abs=1e-5)
-
-    calls = limit_memory(model, 1)
     longer = EvoESAPConfig(**options, generations=3)
-    told = ToldScores(state, "key")
-    assert told.batch_size == 1
-    resumed = find_allocation(sparse_model, order, space, longer, batches_of(4, 4), [], told)
+    with RunState(tmp_path) as state:
+        told = ToldScores(state, "key")
+        found = find_allocation(sparse_model, order, space, config, batches_of(4, 4), [], told)
+        assert held, "no candidate failed"
+        assert found.best == expected.best
+        assert found.means == pytest.approx(expected.means, abs=1e-5)
+
+        calls = limit_memory(model, 1)
+        told = ToldScores(state, "key")
+        assert told.batch_size == 1
+        resumed = find_allocation(sparse_model, order, space, longer, batches_of(4, 4), [], told)
     assert calls and set(calls) == {1}
     assert resumed.history[: len(found.history)] == found.history
 
