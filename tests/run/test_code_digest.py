@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import pytest
@@ -16,13 +15,7 @@ from optimum_evoesap.calibration.criteria import CRITERIA
 from optimum_evoesap.fitness.registry import FITNESSES
 from optimum_evoesap.run.code_digest import code_digest
 from tests.run.broken_off import break_off, finish
-
-
-def written(source):
-    """The function `function` of a module with that source."""
-    module = types.ModuleType("a_module_of_the_user")
-    exec(source, vars(module))
-    return module.function
+from tests.run.written import written
 
 
 FITNESS = """
@@ -49,6 +42,19 @@ def test_the_order_of_an_edited_criterion_is_not_used(tmp_path, monkeypatch):
     monkeypatch.setitem(CRITERIA, "own", written(source.format("-")))
     result = finish(tmp_path / "out", criterion="own")
     assert result == finish(tmp_path / "clean", criterion="own") and result.kept_experts != first.kept_experts
+
+
+def test_the_scores_of_a_fitness_with_other_options_are_not_used(tmp_path, monkeypatch):
+    source = (
+        FITNESS.format(scale="0")
+        .replace("SCALE = 0", "OPTIONS = {{'scale': {}}}")
+        .replace("SCALE", "OPTIONS['scale']")
+    )
+    monkeypatch.setitem(FITNESSES, "own", written(source.format("1.0")))
+    break_off(tmp_path / "out", fitness="own")
+    monkeypatch.setitem(FITNESSES, "own", written(source.format("-1.0")))
+    result = finish(tmp_path / "out", fitness="own")
+    assert result == finish(tmp_path / "clean", fitness="own")
 
 
 @pytest.mark.parametrize(
@@ -102,16 +108,37 @@ def test_the_digest_of_code_ends_in_circles_and_takes_anything():
     assert code_digest(loop) == code_digest(loop)
     loop = written("class A:\n    def __call__(self): pass\nfunction = A()\nfunction.all = {function: {function}}")
     assert code_digest(loop) == code_digest(loop)
+    loop = written("A = {}\nclass B: pass\nB.a = A\nA['b'] = [A, B, B()]\ndef function(x): return A")
+    assert code_digest(loop) == code_digest(loop)
     for each in (len, print, torch.exp, torch.nn.Linear(2, 2), type, dict, [].append, Path.exists):
         assert code_digest(each) == code_digest(each)
 
 
 STABLE = """
+import enum, functools, threading
+import torch
 from optimum_evoesap.run.code_digest import code_digest, fitness_digests
 from optimum_evoesap.calibration.criteria import CRITERIA
 from optimum_evoesap.fitness.registry import FITNESSES
 def function(x, seen={"b", "a", "c"}, other=object()):
     return x in {"one", "two", "three"}
+OPTIONS = {"scale": 1.0, "names": {"x", "y", "z"}, ("a", frozenset("abc")): [object(), threading.Lock()]}
+TABLE = {function: {int, str, float}, torch.exp: torch.float32}
+WEIGHTS = torch.arange(5.0)
+class Mode(enum.Enum):
+    FAST = frozenset("abc")
+class Base:
+    __slots__ = ("one", "two")
+    def first(self): self.b = self.c = self.d = OPTIONS
+class Derived(Base):
+    mode = Mode.FAST
+    @functools.cached_property
+    def second(self): return TABLE
+    @functools.lru_cache
+    def third(self): return WEIGHTS
+ONE = Derived()
+def named(x): return Derived, ONE, WEIGHTS, torch, threading, len, print, functools.partial(function, OPTIONS)
+print(code_digest(named))
 print([fitness_digests(name) for name in FITNESSES], [code_digest(CRITERIA[name]) for name in CRITERIA])
 print(code_digest(function))
 """
@@ -122,5 +149,7 @@ def test_the_digest_of_code_is_the_same_in_every_process():
     for seed in ("1", "2"):
         paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = dict(os.environ, PYTHONPATH=os.pathsep.join(paths), PYTHONHASHSEED=seed)
-        outputs.add(subprocess.run([sys.executable, "-c", STABLE], env=environment, capture_output=True).stdout)
+        outputs.add(
+            subprocess.run([sys.executable, "-c", STABLE], env=environment, capture_output=True, check=True).stdout
+        )
     assert len(outputs) == 1 and outputs.pop().strip()
