@@ -20,6 +20,7 @@ from .versions import package_versions
 _WORD_BYTES = 4
 _BLOCK_WORDS = 2**15
 _BLOCKS_AT_ONCE = 256
+_CPU_BLOCKS_AT_ONCE = 1
 _SUMS = 2
 
 
@@ -97,24 +98,26 @@ def _fetch(sums: list[torch.Tensor]) -> list[bytes]:
 def _block_sums(tensor: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
     """The sums of each block of a tensor as int64, on its device."""
     content = tensor.detach().reshape(-1).view(torch.uint8)
-    blocks = 1 if content.device.type == "cpu" else _BLOCKS_AT_ONCE
+    blocks = _CPU_BLOCKS_AT_ONCE if content.device.type == "cpu" else _BLOCKS_AT_ONCE
     sums = []
     for chunk in content.split(_WORD_BYTES * _BLOCK_WORDS * blocks):
         words = _words(chunk)
         whole = len(words) // _BLOCK_WORDS * _BLOCK_WORDS
         if whole:
-            sums += _products(words[:whole].view(-1, _BLOCK_WORDS), factors)
+            sums.append(_products(words[:whole].view(-1, _BLOCK_WORDS), factors))
         if whole < len(words):
-            sums += _products(words[None, whole:], factors[:, : len(words) - whole])
+            sums.append(_products(words[None, whole:], factors[:, : len(words) - whole]))
     return torch.cat(sums)
 
 
-def _products(rows: torch.Tensor, factors: torch.Tensor) -> list[torch.Tensor]:
-    """`rows @ factors.T` modulo 2**64, each column by itself."""
+def _products(rows: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+    """`rows @ factors.T` modulo 2**64, row after row, so that it does not matter how many rows come at once."""
     if rows.device.type == "cpu":
         wide = rows.long()
-        return [torch.mv(wide, each) for each in factors]  # not there for integers on other devices
-    return [(rows * each).sum(dim=1) for each in factors]  # widened in passing
+        columns = [torch.mv(wide, each) for each in factors]  # not there for integers on other devices
+    else:
+        columns = [(rows * each).sum(dim=1) for each in factors]  # widened in passing
+    return torch.stack(columns, dim=1).flatten()
 
 
 def _words(content: torch.Tensor) -> torch.Tensor:

@@ -155,3 +155,11 @@ def test_it_is_the_same_on_a_gpu(dtype):
     for size in (1, 1001, 2**23 + 3):
         values = values_of((size,), dtype)
         assert digest(values.cuda()) == digest(values)
+
+
+def test_it_does_not_matter_how_many_blocks_are_read_at_once(monkeypatch):
+    """A GPU reads many, the CPU one."""
+    values = values_of((2**18 + 3,), torch.bfloat16)
+    one = digest(values)
+    monkeypatch.setattr("optimum_evoesap.run.fingerprint._CPU_BLOCKS_AT_ONCE", 3)
+    assert digest(values) == one
