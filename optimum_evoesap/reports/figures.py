@@ -3,47 +3,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
 
 from .text import change, score, short_bytes, short_count
-
-
-if TYPE_CHECKING:
-    from .result import PruningResult
 
 
 _SIZE_FORMS: tuple[Callable[[int], str], ...] = (str, short_count, short_bytes)
 
 
-def size_rows(result: PruningResult, names: Sequence[str]) -> list[list[str]]:
-    """Name, before, after and change of each size that the record holds, before and after.
+def size_rows(sizes: Sequence[Mapping[str, int]], names: Sequence[str]) -> list[list[str]]:
+    """Name, before, after and change of each size that is known before and after.
 
     Args:
-        result: The record of the run.
-        names: What the routed experts, the parameters and the bytes are called.
+        sizes: `before` and `after` of the routed experts, the parameters and the bytes.
+        names: What these three are called.
     """
-    experts = {"before": sum(result.num_experts), "after": sum(result.kept_counts)}
-    sizes = zip(names, (experts, result.parameters, result.size_in_bytes), _SIZE_FORMS)
     return [
         [name, form(size["before"]), form(size["after"]), change(size["after"] / size["before"] - 1)]
-        for name, size, form in sizes
+        for name, size, form in zip(names, sizes, _SIZE_FORMS)
         if size.get("before") and "after" in size
     ]
 
 
-def score_rows(result: PruningResult, names: Sequence[str]) -> list[list[str]]:
+def score_rows(scores: Mapping[str, float], names: Sequence[str]) -> list[list[str]]:
     """Name, score of this allocation and of the uniform one, for the data that there are scores on.
 
     Args:
-        result: The record of the run.
+        scores: By name, as in [`PruningResult`].
         names: What the search data and the held-out data are called.
     """
     pairs = (("best", "uniform"), ("holdout_best", "holdout_uniform"))
     return [
-        [name, *(score(result.scores[key]) if key in result.scores else "not measured" for key in pair)]
+        [name, *(score(scores[key]) if key in scores else "not measured" for key in pair)]
         for name, pair in zip(names, pairs)
-        if result.scores.keys() & set(pair)
+        if scores.keys() & set(pair)
     ]
 
 

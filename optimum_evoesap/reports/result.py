@@ -75,6 +75,12 @@ class PruningResult(ShortRepr):
         return [total - removed for total, removed in zip(self.num_experts, self.allocation)]
 
     @property
+    def sizes(self) -> list[dict[str, int]]:
+        """`before` and `after` of the routed experts, the parameters and the bytes, where they are known."""
+        experts = {"before": sum(self.num_experts), "after": sum(self.kept_counts)}
+        return [experts, self.parameters, self.size_in_bytes]
+
+    @property
     def is_uniform(self) -> bool:
         """Whether all sparse layers keep the same number of experts."""
         # A plain checkpoint can store only one number of experts, so the kept counts decide, not the removed ones.
@@ -86,7 +92,7 @@ class PruningResult(ShortRepr):
             verdict = f"not compared, {self.not_compared_because}" if self.not_compared_because else "not compared"
         scores = [
             (f"{self.fitness} on {data}", f"{best} (uniform {uniform})")
-            for data, best, uniform in score_rows(self, ("search data", "held-out data"))
+            for data, best, uniform in score_rows(self.scores, ("search data", "held-out data"))
         ]
         return [
             ("base model", self.base_model or "made in memory"),

@@ -51,7 +51,7 @@ def method(result: PruningResult, config: dict[str, Any]) -> str:
 
 def sizes(result: PruningResult) -> str:
     """The model before and after."""
-    sizes = size_rows(result, ("Routed experts", "Parameters", "Size of the weights"))
+    sizes = size_rows(result.sizes, ("Routed experts", "Parameters", "Size of the weights"))
     rows = [[name, before, f"{after} ({change})"] for name, before, after, change in sizes]
     spreads = map(spread, (result.num_experts, result.kept_counts))
     rows.append(["Experts per sparse layer (min / mean / max)", *spreads])
@@ -62,7 +62,7 @@ def fitness(result: PruningResult) -> str:
     """The scores and how they compare with the uniform allocation; empty when nothing was scored."""
     if not result.scores:
         return ""
-    rows = score_rows(result, ("Search data", "Held-out sequences"))
+    rows = score_rows(result.scores, ("Search data", "Held-out sequences"))
     table = markdown_table([_fitness_name(result), "This allocation", "Uniform allocation"], rows)
     return f"## Fitness\n\n{_fitness_definition(result)}\n\n{table}\n\n{_verdict(result)}"
 

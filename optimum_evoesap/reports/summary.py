@@ -25,7 +25,7 @@ def summarize(result: PruningResult, folder: str | Path) -> str:
 
 
 def _sizes(result: PruningResult) -> str:
-    rows = size_rows(result, ("routed experts", "parameters", "size"))
+    rows = size_rows(result.sizes, ("routed experts", "parameters", "size"))
     return table(rows, header=["", "before", "after", "change"])
 
 
@@ -42,7 +42,7 @@ def _bars(result: PruningResult) -> str:
 def _scores(result: PruningResult) -> str:
     if not result.scores:
         return "There were no search data, so there are no scores."
-    rows = score_rows(result, ("search data", "held-out data"))
+    rows = score_rows(result.scores, ("search data", "held-out data"))
     return table(rows, header=[str(result.fitness), "this one", "uniform"]) + "\n" + _verdict(result)
 
 

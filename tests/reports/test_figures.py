@@ -41,7 +41,7 @@ def test_kept_counts_decide_whether_a_result_is_uniform(tmp_path):
 
 
 def test_sizes_before_and_after():
-    assert size_rows(RESULT, NAMES) == [
+    assert size_rows(RESULT.sizes, NAMES) == [
         ["experts", "24", "18", "-25.0%"],
         ["parameters", "6.92B", "5.31B", "-23.3%"],
         ["bytes", "13.84 GB", "815.54 MB", "-94.1%"],
@@ -51,15 +51,15 @@ def test_sizes_before_and_after():
 @pytest.mark.parametrize("parameters", [{}, {"before": 8}, {"after": 8}, {"before": 0, "after": 0}])
 def test_sizes_that_the_record_lacks_are_left_out(parameters):
     result = dataclasses.replace(RESULT, parameters=parameters, size_in_bytes={})
-    assert size_rows(result, NAMES) == [["experts", "24", "18", "-25.0%"]]
+    assert size_rows(result.sizes, NAMES) == [["experts", "24", "18", "-25.0%"]]
     assert "parameters" not in summarize(result, "out")
 
 
 def test_scores_of_both_data():
     names = ("search", "held out")
-    assert score_rows(RESULT, names) == [["search", "0.9313", "0.9100"], ["held out", "0.9301", "0.9052"]]
+    assert score_rows(RESULT.scores, names) == [["search", "0.9313", "0.9100"], ["held out", "0.9301", "0.9052"]]
     part = dataclasses.replace(RESULT, scores={"holdout_best": 0.5})
-    assert score_rows(part, names) == [["held out", "0.5000", "not measured"]]
+    assert score_rows(part.scores, names) == [["held out", "0.5000", "not measured"]]
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,6 @@ def test_bars(kept, total, width, drawn):
 
 def test_the_card_and_the_terminal_tell_the_same_numbers():
     card, summary = create_model_card(RESULT, {}).text, summarize(RESULT, "out")
-    for _, *numbers in [*size_rows(RESULT, NAMES), *score_rows(RESULT, ("search", "held out"))]:
+    for _, *numbers in [*size_rows(RESULT.sizes, NAMES), *score_rows(RESULT.scores, ("search", "held out"))]:
         assert all(number in card and number in summary for number in numbers)
     assert all(f"{kept} of 8" in card and f"{kept} of 8" in summary for kept in RESULT.kept_counts)
