@@ -95,7 +95,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         self.layers = self.sparse_model.layers
         self.sparse_layers = self.sparse_model.indices
         self.tokenizer = tokenizer
-        self._config = copy.deepcopy(config) or EvoESAPConfig()
+        self._config = EvoESAPConfig() if config is None else copy.deepcopy(config)
         self.space = allocation_space(self.config, self.layers)
         if self.config.allocation != "uniform":
             self.sparse_model.check_rebuild()
@@ -425,8 +425,8 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
 
     def _summary(self) -> list[tuple[str, str]]:
         # One for each of the stages in `reports.progress`.
-        left = (self.statistics, self.order, self._found, not self._is_whole, self.result)
-        return progress_rows(self.model, self.space, self.allocation, left)
+        outcomes = (self.statistics, self.order, self._found, not self._is_whole, self.result)
+        return progress_rows(self.model, self.space, self.allocation, outcomes)
 
     def _prepare(self, calibration_data: Any, search_data: Any) -> None:
         """Find everything that can be wrong with the data or the model before the long work starts."""

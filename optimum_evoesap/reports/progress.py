@@ -15,7 +15,7 @@ STAGES = ("calibrated", "ranked", "searched", "half pruned: apply did not finish
 
 
 def progress_rows(
-    model: PreTrainedModel, space: AllocationSpace, allocation: Sequence[int] | None, left: Sequence[object]
+    model: PreTrainedModel, space: AllocationSpace, allocation: Sequence[int] | None, outcomes: Sequence[object]
 ) -> list[tuple[str, str]]:
     """Name and value of each fact.
 
@@ -23,12 +23,12 @@ def progress_rows(
         model: The model that is pruned.
         space: The allocations that are allowed.
         allocation: Experts to remove from each sparse layer, once that is decided.
-        left: What each of `STAGES` has left; something false for those that have not been.
+        outcomes: What each of `STAGES` found; something false for those that have not run.
     """
     fewest, most, total = min(space.num_experts), max(space.num_experts), sum(space.num_experts)
     experts = str(most) if fewest == most else f"{fewest} to {most}"
     budget = sum(allocation) if allocation else space.budget
-    reached = [stage for stage, each in zip(STAGES, left) if each]
+    reached = [stage for stage, each in zip(STAGES, outcomes) if each]
     return [
         ("model", type(model).__name__),
         ("sparse layers", f"{len(space.num_experts)} x {experts} experts"),

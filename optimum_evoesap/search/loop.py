@@ -41,13 +41,14 @@ def run_search(strategy: Strategy, scorer: Scorer, told: ToldScores, progress: b
     Raises:
         ValueError: The strategy asks for a candidate that its space does not allow, or its best one has no score.
     """
-    saves = _Saves(told, scorer)
+    known = _KnownScores(told, scorer)
     with tqdm(total=strategy.num_candidates, desc="search", unit="candidate", disable=not progress) as bar:
-        saves.score(strategy.uniform)
+        known.score(strategy.uniform)
         while asked := strategy.ask():
             for candidate in asked:
                 _check(candidate, strategy)
-                saves.score(candidate)
+            for candidate in asked:
+                known.score(candidate)
                 strategy.tell(candidate, told[candidate])
                 bar.update()
             told.save(scorer.batch_size)
@@ -58,8 +59,8 @@ def run_search(strategy: Strategy, scorer: Scorer, told: ToldScores, progress: b
         raise ValueError(f"The best candidate of {type(strategy).__name__} has no score: it never asked for it.")
 
 
-class _Saves:
-    """Scores what is not known, and keeps the scores from time to time."""
+class _KnownScores:
+    """Scores what is not known yet, and keeps what is known from time to time."""
 
     def __init__(self, told: ToldScores, scorer: Scorer):
         self._told, self._scorer = told, scorer

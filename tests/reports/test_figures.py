@@ -11,37 +11,22 @@ from optimum_evoesap import PruningResult
 from optimum_evoesap.reports.card import create_model_card
 from optimum_evoesap.reports.figures import bar, score_rows, size_rows
 from optimum_evoesap.reports.summary import summarize
+from tests.reports.results import SEARCHED
 
 
-RESULT = PruningResult(
-    base_model="some/model",
-    model_type="olmoe",
-    criterion="reap",
-    fitness="esap",
-    sparsity=0.25,
-    budget=6,
-    sparse_layers=[1, 2, 5],
-    num_experts=[8, 8, 8],
-    allocation=[4, 2, 0],
-    kept_experts={1: [0, 1, 2, 3], 2: [0, 1, 2, 3, 4, 5], 5: [0, 1, 2, 3, 4, 5, 6, 7]},
-    scores={"best": 0.93126, "uniform": 0.91, "holdout_best": 0.9301, "holdout_uniform": 0.9052},
-    beats_uniform=True,
-    parameters={"before": 6919161856, "after": 5307768832},
-    size_in_bytes={"before": 13838323712, "after": 815537664},
-)
 NAMES = ("experts", "parameters", "bytes")
 
 
 def test_kept_counts_decide_whether_a_result_is_uniform(tmp_path):
-    assert RESULT.kept_counts == [4, 6, 8] and not RESULT.is_uniform
-    levelled = dataclasses.replace(RESULT, num_experts=[8, 6, 4])
+    assert SEARCHED.kept_counts == [4, 6, 8] and not SEARCHED.is_uniform
+    levelled = dataclasses.replace(SEARCHED, num_experts=[8, 6, 4])
     assert levelled.kept_counts == [4, 4, 4] and levelled.is_uniform
     levelled.save(tmp_path)
     assert PruningResult.load(tmp_path) == levelled
 
 
 def test_sizes_before_and_after():
-    assert size_rows(RESULT.sizes, NAMES) == [
+    assert size_rows(SEARCHED.sizes, NAMES) == [
         ["experts", "24", "18", "-25.0%"],
         ["parameters", "6.92B", "5.31B", "-23.3%"],
         ["bytes", "13.84 GB", "815.54 MB", "-94.1%"],
@@ -50,15 +35,15 @@ def test_sizes_before_and_after():
 
 @pytest.mark.parametrize("parameters", [{}, {"before": 8}, {"after": 8}, {"before": 0, "after": 0}])
 def test_sizes_that_the_record_lacks_are_left_out(parameters):
-    result = dataclasses.replace(RESULT, parameters=parameters, size_in_bytes={})
+    result = dataclasses.replace(SEARCHED, parameters=parameters, size_in_bytes={})
     assert size_rows(result.sizes, NAMES) == [["experts", "24", "18", "-25.0%"]]
     assert "parameters" not in summarize(result, "out")
 
 
 def test_scores_of_both_data():
     names = ("search", "held out")
-    assert score_rows(RESULT.scores, names) == [["search", "0.9313", "0.9100"], ["held out", "0.9301", "0.9052"]]
-    part = dataclasses.replace(RESULT, scores={"holdout_best": 0.5})
+    assert score_rows(SEARCHED.scores, names) == [["search", "0.9313", "0.9100"], ["held out", "0.9301", "0.9052"]]
+    part = dataclasses.replace(SEARCHED, scores={"holdout_best": 0.5})
     assert score_rows(part.scores, names) == [["held out", "0.5000", "not measured"]]
 
 
@@ -70,7 +55,7 @@ def test_bars(kept, total, width, drawn):
 
 
 def test_the_card_and_the_terminal_tell_the_same_numbers():
-    card, summary = create_model_card(RESULT, {}).text, summarize(RESULT, "out")
-    for _, *numbers in [*size_rows(RESULT.sizes, NAMES), *score_rows(RESULT.scores, ("search", "held out"))]:
+    card, summary = create_model_card(SEARCHED, {}).text, summarize(SEARCHED, "out")
+    for _, *numbers in [*size_rows(SEARCHED.sizes, NAMES), *score_rows(SEARCHED.scores, ("search", "held out"))]:
         assert all(number in card and number in summary for number in numbers)
-    assert all(f"{kept} of 8" in card and f"{kept} of 8" in summary for kept in RESULT.kept_counts)
+    assert all(f"{kept} of 8" in card and f"{kept} of 8" in summary for kept in SEARCHED.kept_counts)

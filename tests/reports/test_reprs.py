@@ -13,7 +13,7 @@ import torch
 from optimum_evoesap import EvoESAPConfig, MoEPruner, PruningResult
 from optimum_evoesap.calibration.statistics import ExpertStatistics, LayerStatistics
 from tests.model_matrix import make_model, random_tokens
-from tests.reports.test_figures import RESULT
+from tests.reports.results import SEARCHED
 
 
 SMALL = {
@@ -145,12 +145,12 @@ def test_statistics_tell_how_many_experts_were_never_used():
     ],
 )
 def test_the_verdict_of_a_result(changes, verdict):
-    assert facts(dataclasses.replace(RESULT, **changes)).get("verdict") == verdict
+    assert facts(dataclasses.replace(SEARCHED, **changes)).get("verdict") == verdict
 
 
 def test_html_is_escaped():
     name = '<script src="x">alert(1)</script> & more'
-    result = dataclasses.replace(RESULT, base_model=name, criterion="<b>", fitness="<i>")
+    result = dataclasses.replace(SEARCHED, base_model=name, criterion="<b>", fitness="<i>")
     told = facts(result)
     assert told["base model"] == name and told["criterion"] == "<b>" and "<i> on search data" in told
     assert "<script" not in result._repr_html_()
@@ -159,7 +159,7 @@ def test_html_is_escaped():
 
 def test_long_names_are_cut_in_the_text_alone():
     path = f"/{'long/' * 200}end\nof it"
-    result = dataclasses.replace(RESULT, base_model=path, not_compared_because="x " * 500, beats_uniform=None)
+    result = dataclasses.replace(SEARCHED, base_model=path, not_compared_because="x " * 500, beats_uniform=None)
     assert len(repr(result)) <= 350 and "end of it" in repr(result)
     assert repr(result).count("\n") <= 3
     assert path in result._repr_html_()
@@ -219,7 +219,7 @@ def test_objects_whose_making_failed_have_a_repr():
     [{"num_experts": None}, {"sparsity": "a lot"}, {"scores": {"best": None}}, {"scores": None}, {"base_model": 5}],
 )
 def test_wrong_values_are_no_obstacle(changes):
-    result = dataclasses.replace(RESULT, **changes)
+    result = dataclasses.replace(SEARCHED, **changes)
     assert "PruningResult" in repr(result)
     Cells(result._repr_html_())
 

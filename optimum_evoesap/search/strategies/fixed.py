@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class FixedAllocation(Strategy):
-    """Asks once, for one allocation and the uniform one.
+    """Asks once, for one allocation; the loop scores the uniform one.
 
     Args:
         space: The allowed allocations.
@@ -29,17 +29,17 @@ class FixedAllocation(Strategy):
     def __init__(self, space: AllocationSpace, order: PruningOrder, options: EvoESAPOptions, allocation: Allocation):
         super().__init__(space, order, options)
         self._best = self.candidate(allocation)
-        self._left = list(dict.fromkeys([self._best, self.uniform]))
+        self._left = [self._best]
 
     def ask(self) -> list[Candidate]:
-        """Both, until they have scores."""
+        """The allocation, until it has scores."""
         return list(self._left)
 
     def tell(self, candidate: Candidate, scores: WindowScores) -> None:
         """Nothing follows from the scores.
 
         Args:
-            candidate: One of the two.
+            candidate: That of the allocation.
             scores: What it scored.
         """
         self._left.remove(candidate)
@@ -51,5 +51,5 @@ class FixedAllocation(Strategy):
 
     @property
     def num_candidates(self) -> int:
-        """One, or two."""
-        return len({self._best, self.uniform})
+        """One."""
+        return 1
