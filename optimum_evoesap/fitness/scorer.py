@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from transformers import PreTrainedModel
 
-from ..models.batching import Batch, Windows
+from ..models.batching import Batch, Result, Windows
 from ..models.output_head import final_hidden_states, find_output_head
+from ..models.waiting import WaitingRoom
 from .registry import FITNESSES, HIDDEN_FORMS, ScoredBlock, ScoredHidden
-from .teacher import TeacherBatch, keep_hidden
+from .teacher import DEVICE_BYTES, TeacherBatch
 from .window_scores import WindowScores
 
 
@@ -34,6 +35,11 @@ class FitnessScorer:
         fitness: A name in `FITNESSES`.
         seed: Seed of the draws that sampling fitness functions use.
         batch_size: Windows at once to begin with, where it is known that there is no memory for more.
+        rows_at_once: Windows that fill a batch, counting each as often as candidates share it; by default those of the
+            largest batch.
+
+    Attributes:
+        teacher: The batches with what the teacher says there.
 
     Raises:
         ValueError: The model's logits are not finite, or no token is scored.
@@ -46,15 +52,17 @@ class FitnessScorer:
         fitness: str = "esap",
         seed: int = 42,
         batch_size: int | None = None,
+        rows_at_once: int | None = None,
     ):
         self._model = model
         self._name = fitness
         self._seed = seed
         self._head = find_output_head(model, batches[0])
-        self._windows = Windows(batches, batch_size)
-        self._teacher: list[TeacherBatch] = []
+        self._windows = Windows(batches, batch_size, rows_at_once)
+        self._room = WaitingRoom(DEVICE_BYTES)
+        self.teacher: list[TeacherBatch] = []
         self._teach_all()
-        self._counts = tuple(count for batch in self._teacher for count in batch.counts)
+        self._counts = tuple(count for batch in self.teacher for count in batch.counts)
         if self.num_positions == 0:
             raise ValueError("No token of the search data is scored: its labels are -100 everywhere.")
 
@@ -67,6 +75,11 @@ class FitnessScorer:
     def batch_size(self) -> int:
         """Windows in one forward pass."""
         return self._windows.at_once
+
+    @property
+    def rows_at_once(self) -> int:
+        """Windows that fill a batch, counting each as often as candidates share it."""
+        return self._windows.rows_at_once
 
     def score(self, sliced: Callable[[], AbstractContextManager[object]] = nullcontext) -> WindowScores:
         """The fitness of a candidate on each window; the device is waited for once, at the end.
@@ -82,38 +95,60 @@ class FitnessScorer:
 
         def attempt() -> WindowScores:
             with sliced():
-                return self._score_now()
+                sums = [self.sums(batch, self._hidden(batch.inputs, batch.scored)) for batch in self.teacher]
+            return self.window_scores(sums, self._counts)
 
-        # Outside the slice the model is the teacher again, whose hidden states are needed for the smaller batches.
+        return self.fit(attempt)
+
+    def fit(self, attempt: Callable[[], Result]) -> Result:
+        """Do something with all batches of `teacher`; once more with smaller ones where memory is short.
+
+        Args:
+            attempt: What is done, from the beginning each time.
+        """
+        # Outside the attempt the model is the teacher again, whose hidden states are needed for the smaller batches.
         return self._windows.fit(attempt, after_cut=self._teach_all)
 
-    def forget(self) -> None:
-        """Let go of the teacher, so that only one is in memory; nothing can be scored any more."""
-        self._teacher = []
-
     @torch.no_grad()
-    def _score_now(self) -> WindowScores:
-        totals = []
-        for batch in self._teacher:
-            teacher = batch.hidden_on_device()
-            student = self._hidden(batch.inputs, batch.scored)
-            values = torch.cat([batch.log_sum_exp.new_zeros(0), *self._values(batch, teacher, student)])
-            totals.append(batch.sums_by_window(values))
-        scores = WindowScores(tuple(torch.cat([each.to(totals[0].device) for each in totals]).tolist()), self._counts)
-        if not math.isfinite(scores.mean):
+    def sums(self, batch: TeacherBatch, student: torch.Tensor) -> torch.Tensor:
+        """Sums of the fitness over each window of a batch, shape (windows,) in float64.
+
+        Args:
+            batch: One of `teacher`.
+            student: What enters the output layer of the candidate at the scored positions, (positions, hidden size).
+        """
+        values = [batch.log_sum_exp.new_zeros(0), *self._values(batch, batch.hidden_on_device(), student)]
+        return batch.sums_by_window(torch.cat(values))
+
+    def window_scores(self, sums: Sequence[torch.Tensor], counts: Sequence[int]) -> WindowScores:
+        """The scores of a candidate; here the device is waited for.
+
+        Args:
+            sums: Sums of some windows, batch by batch.
+            counts: Scored positions of those windows.
+
+        Raises:
+            ValueError: The fitness is not finite.
+        """
+        scores = WindowScores(tuple(torch.cat([each.to(sums[0].device) for each in sums]).tolist()), tuple(counts))
+        if not all(map(math.isfinite, scores.sums)):
             raise ValueError(
-                f"The fitness {self._name!r} of a candidate is {scores.mean}. Load the model in another dtype "
-                "(bfloat16 or float32 in place of float16), or choose another fitness."
+                f"The fitness {self._name!r} of a candidate is {math.fsum(scores.sums)}. Load the model in another "
+                "dtype (bfloat16 or float32 in place of float16), or choose another fitness."
             )
         return scores
 
+    def forget(self) -> None:
+        """Let go of the teacher, so that only one is in memory; nothing can be scored any more."""
+        self.teacher = []
+
     def _teach_all(self) -> None:
         def attempt() -> None:
-            self._teacher = []
+            self.forget()
             # Draws depend on the position in all the data, not on how it is cut into batches.
             generator = torch.Generator().manual_seed(self._seed)
             for batch in self._windows.batches:
-                self._teacher.append(self._teach(batch, generator))
+                self.teacher.append(self._teach(batch, generator))
 
         self._windows.fit(attempt)
 
@@ -160,12 +195,25 @@ class FitnessScorer:
         targets = labels.flatten()[scored + 1].to(log_sum_exp.device)
         counts = tuple(mask.sum(dim=1).tolist())
         draws = torch.rand(targets.numel(), generator=generator).to(log_sum_exp.device)
-        kept_bytes = sum(each.hidden.nbytes for each in self._teacher if each.hidden.is_cuda)
-        hidden = keep_hidden(hidden.to(log_sum_exp.device), kept_bytes)
+        hidden = self._room.keep(hidden.to(log_sum_exp.device))
         return TeacherBatch(inputs, scored.to(batch["input_ids"].device), targets, draws, hidden, log_sum_exp, counts)
 
     def _hidden(self, inputs: dict[str, torch.Tensor], scored: torch.Tensor) -> torch.Tensor:
-        hidden = final_hidden_states(self._model, inputs)
+        return self.at_positions(final_hidden_states(self._model, inputs), inputs, scored)
+
+    def at_positions(
+        self, hidden: torch.Tensor, inputs: dict[str, torch.Tensor], scored: torch.Tensor
+    ) -> torch.Tensor:
+        """Hidden states of the scored positions alone, shape (positions, hidden size).
+
+        Args:
+            hidden: Of all positions, shape (windows, tokens, hidden size).
+            inputs: Inputs of the model that they come from.
+            scored: Scored positions as indices into (windows x tokens).
+
+        Raises:
+            ValueError: The model does not predict the next token at each position.
+        """
         if hidden.shape[:2] != inputs["input_ids"].shape:
             raise ValueError(
                 f"{type(self._model).__name__} gives logits for {tuple(hidden.shape[:2])} positions, where the tokens "

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 
 
-# Hidden states of the teacher that stay on the device; the rest waits in pinned memory of the host.
-_DEVICE_BYTES = 4 * 10**9
+# Hidden states of the teacher that stay on the device.
+DEVICE_BYTES = 4 * 10**9
 
 
 @dataclass
@@ -51,18 +51,7 @@ class TeacherBatch:
         """The hidden states where the candidate's are; the host does not wait for the copy."""
         return self.hidden.to(self.log_sum_exp.device, non_blocking=True)
 
-
-def keep_hidden(hidden: torch.Tensor, kept_bytes: int) -> torch.Tensor:
-    """`hidden` where it can wait: on its device while there is room, otherwise in the host's memory.
-
-    Args:
-        hidden: Hidden states of a batch.
-        kept_bytes: What earlier batches take on the device.
-    """
-    if not hidden.is_cuda:
-        return hidden
-    free, _ = torch.cuda.mem_get_info(hidden.device)
-    free += torch.cuda.memory_reserved(hidden.device) - torch.cuda.memory_allocated(hidden.device)
-    if kept_bytes + hidden.nbytes <= _DEVICE_BYTES and hidden.nbytes <= free // 2:
-        return hidden
-    return torch.empty_like(hidden, device="cpu", pin_memory=True).copy_(hidden)
+    @property
+    def num_windows(self) -> int:
+        """Windows of the batch."""
+        return len(self.counts)

@@ -25,6 +25,18 @@ class WindowScores:
         """Mean fitness over all scored positions; higher is better."""
         return math.fsum(self.sums) / sum(self.counts)
 
+    def __len__(self) -> int:
+        """Number of windows."""
+        return len(self.sums)
+
+    def __add__(self, later: WindowScores) -> WindowScores:
+        """These windows and then those of `later`."""
+        return WindowScores(self.sums + later.sums, self.counts + later.counts)
+
+    def first(self, num_windows: int) -> WindowScores:
+        """The scores on the first windows alone."""
+        return WindowScores(self.sums[:num_windows], self.counts[:num_windows])
+
     def to_json(self) -> dict[str, Any]:
         """Plain lists; JSON keeps every bit of a float."""
         return {"sums": list(self.sums), "counts": list(self.counts)}

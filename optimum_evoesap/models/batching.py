@@ -41,14 +41,18 @@ class Windows:
     Args:
         batches: Model inputs; a window with images and the like is a batch of its own already.
         at_once: Windows at once to begin with, where it is known that there is no memory for more.
+        rows_at_once: Rows that fill a batch where its windows may run several times in one pass; by default the
+            windows of the largest batch.
 
     Attributes:
         batches: The same windows in the same order, as they are cut now.
+        rows_at_once: The rows that fill a batch now.
     """
 
-    def __init__(self, batches: Sequence[Batch], at_once: int | None = None):
+    def __init__(self, batches: Sequence[Batch], at_once: int | None = None, rows_at_once: int | None = None):
         self._given = list(batches)
         self.batches = list(self._given) if at_once is None else in_batches_of(self._given, at_once)
+        self.rows_at_once = max(rows_at_once or 0, self.at_once)
 
     @property
     def at_once(self) -> int:
@@ -71,8 +75,13 @@ class Windows:
             except torch.OutOfMemoryError as error:
                 # Its traceback would keep what the attempt held in memory.
                 failure = error.with_traceback(None)
+            if self.rows_at_once >= 2 * self.at_once:
+                self.rows_at_once //= 2
+                logger.warning("Going on with %d rows at once, for lack of memory.", self.rows_at_once)
+                continue
             # Cut from those given, so that a size alone tells the batches, also to a run that goes on.
             self.batches = in_batches_of(self._given, self._half(failure))
+            self.rows_at_once = self.at_once
             if after_cut is not None:
                 after_cut()
 
