@@ -36,6 +36,10 @@ class EvoESAPOptions:
         "esap", "What the search maximises: esap, kl, reverse_kl, nll, sampled_acceptance or a registered name."
     )
 
+    criterion_samples: int = _option(
+        8, "Windows of calibration data on which a criterion that runs the model for every expert is measured."
+    )
+
     calibration_dataset: str | None = _option(
         "theblackcat102/evol-codealpaca-v1",
         "Data that the criterion's statistics come from: a Hub name, a local path, or a mixture name:samples,...; "
@@ -73,5 +77,15 @@ class EvoESAPOptions:
     generations: int = _option(50, "Generations of the search (paper: 50 for OLMoE, 20 for ERNIE, 10 for Qwen3-30B).")
     max_delta: int = _option(4, "Most experts that one mutation moves between two layers.")
     max_mutations: int = _option(3, "Most mutations between a parent and its child.")
+    max_evaluations: int | None = _option(
+        None,
+        "Most scores of a candidate on all search windows that the search may take; on fewer windows a score counts in "
+        "part. By default the strategy decides when it is done.",
+    )
+    max_minutes: float | None = _option(None, "Most minutes that the search may take; by default no limit.")
     min_experts: int | None = _option(None, "Fewest experts kept in a layer; by default the model's top-k.")
+    guard: bool = _option(
+        True,
+        "Take the uniform allocation where the one that was searched does not beat it on held-out windows.",
+    )
     seed: int = _option(42, "Seed of the data order and of the search.")

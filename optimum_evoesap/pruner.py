@@ -24,7 +24,6 @@ from .checkpoint.write import push_checkpoint, write_checkpoint
 from .configuration import EvoESAPConfig
 from .data import TokenizedData
 from .kernels.forward.fused_forward import fused_forward
-from .models.batching import Batch
 from .models.loading import load_model
 from .models.processors import Processor, find_processor, load_processor
 from .models.short_repr import ShortRepr
@@ -37,8 +36,9 @@ from .run.code_digest import fitness_digests
 from .run.folder_lock import FolderLock
 from .run.inputs import ModelInputs
 from .run.state import RunState
-from .search.find import SearchOutcome, find_allocation
+from .search.find import SearchData, SearchOutcome, find_allocation
 from .search.planning import allocation_space, explicit_counts, fixed_allocation
+from .search.rounds import CALIBRATION, SEARCH
 from .search.told_scores import ToldScores
 
 
@@ -286,17 +286,9 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         if self.order is None:
             raise ValueError("No pruning order yet: call calibrate() and rank() first.")
         self._found = None
-        search: list[Batch] = []
-        holdout: list[Batch] = []
-        told = None
-        if self._needs_search_data(search_data):
-            data = self._get_data("search", search_data)
-            search, holdout = (list(self._inputs.batches(part)) for part in self._inputs.holdout_split(data))
-            told = ToldScores(self._state, self._score_key(data))
+        data, told = self._search_data(search_data)
         with fused_forward(self.model):
-            self._found = find_allocation(
-                self.sparse_model, self.order, self.space, self.config, search, holdout, told
-            )
+            self._found = find_allocation(self.sparse_model, self.order, self.space, self.config, data, told)
         return self._found.best.removed(self.space.num_experts)
 
     def apply(self, allocation: Sequence[int] | Mapping[int, int] | None = None) -> PreTrainedModel:
@@ -447,6 +439,19 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         """Also an allocation that is not searched is scored, where there are data for it."""
         is_searched = fixed_allocation(self.config, self.space) is None
         return is_searched or given is not None or "search" in self._inputs.prepared
+
+    def _search_data(self, given: Any) -> tuple[SearchData, dict[str, ToldScores]]:
+        """The batches of the search, and the scores on them that an earlier run has left."""
+        if not self._needs_search_data(given):
+            return SearchData(), {}
+        data = self._get_data("search", given)
+        search, holdout = (list(self._inputs.batches(part)) for part in self._inputs.holdout_split(data))
+        told = {SEARCH: ToldScores(self._state, self._score_key(data), SEARCH)}
+        if "calibration" not in self._inputs.prepared:  # the statistics came from elsewhere
+            return SearchData(search, holdout), told
+        few = self._inputs.criterion_windows()
+        told[CALIBRATION] = ToldScores(self._state, self._score_key(few), CALIBRATION)
+        return SearchData(search, holdout, list(self._inputs.batches(few))), told
 
     def _score_key(self, data: TokenizedData) -> str:
         choices = [getattr(self.config, name) for name in _SCORE_OPTIONS]

@@ -96,6 +96,11 @@ class ModelInputs:
             revision=config.data_revision,
         )
 
+    def criterion_windows(self) -> TokenizedData:
+        """The first of the calibration windows: those that a criterion is measured on for every expert."""
+        data = self.get("calibration")
+        return data.split(max(0, len(data) - self._config.criterion_samples))[0]
+
     def holdout_split(self, data: TokenizedData) -> tuple[TokenizedData, TokenizedData]:
         """Search data and the held-out windows behind them, also where there are fewer windows than asked for."""
         share = self._config.holdout_fraction / (1 + self._config.holdout_fraction)

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 
@@ -47,6 +47,15 @@ class Candidate(Mapping[int, tuple[int, ...]]):
     def __len__(self) -> int:
         return len(self.layers)
 
+    def with_layer(self, layer: int, kept: Iterable[int]) -> Candidate:
+        """The candidate that keeps other experts in one layer.
+
+        Args:
+            layer: The decoder layer.
+            kept: The experts.
+        """
+        return Candidate(tuple((each, tuple(kept) if each == layer else old) for each, old in self.layers))
+
     def removed(self, num_experts: Sequence[int]) -> list[int]:
         """How many experts go from each layer.
 
@@ -69,12 +78,13 @@ class Candidate(Mapping[int, tuple[int, ...]]):
         return cls(tuple((int(layer), _experts(int(bits, 16))) for layer, bits in content.items()))
 
 
-def check_candidate(candidate: Candidate, space: AllocationSpace) -> None:
+def check_candidate(candidate: Candidate, space: AllocationSpace, any_budget: bool = False) -> None:
     """Check that a candidate removes what a space allows.
 
     Args:
         candidate: The candidate.
         space: The allowed allocations.
+        any_budget: Whether it may remove more or fewer experts in all.
 
     Raises:
         ValueError: It names other layers or experts, or its removed counts are not in the space.
@@ -84,7 +94,8 @@ def check_candidate(candidate: Candidate, space: AllocationSpace) -> None:
     for (layer, kept), total in zip(candidate.layers, space.num_experts):
         if len(set(kept)) != len(kept) or not set(kept) <= set(range(total)):
             raise ValueError(f"it keeps the experts {kept} of layer {layer}, which has those from 0 to {total - 1}.")
-    space.check(candidate.removed(space.num_experts))
+    removed = candidate.removed(space.num_experts)
+    (replace(space, budget=sum(removed)) if any_budget else space).check(removed)
 
 
 def _experts(bits: int) -> tuple[int, ...]:

@@ -1,24 +1,43 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""Find the allocation of a run: by its strategy on the search data, then compared on held-out data."""
+"""Find what goes: by the strategy of a run on the search data, then compared on held-out data."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..calibration.criteria import PruningOrder
 from ..configuration import EvoESAPConfig
+from ..fitness.slices import SliceScorer
 from ..fitness.window_scores import WindowScores
-from ..models.batching import Batch
+from ..models.batching import Batch, batch_size_for
 from ..models.sparse_model import SparseModel
 from .allocation import AllocationSpace
+from .board import ScoreBoard
 from .candidate import Candidate
-from .guard import compare_with_uniform
+from .guard import Verdict, choose, compare_with_uniform
+from .limits import Limits
 from .loop import run_search
 from .planning import fixed_allocation
-from .scoring import CandidateScorer
+from .rounds import CALIBRATION, SEARCH
 from .strategies import STRATEGIES, FixedAllocation, Strategy
 from .told_scores import ToldScores
+
+
+@dataclass
+class SearchData:
+    """The batches of a search.
+
+    Attributes:
+        search: On which candidates are scored; may be empty where the allocation is given.
+        holdout: Which the search never sees; may be empty.
+        calibration: On which a strategy may measure the order of experts again; by default those of the search.
+    """
+
+    search: Sequence[Batch] = ()
+    holdout: Sequence[Batch] = ()
+    calibration: Sequence[Batch] = ()
 
 
 @dataclass
@@ -26,14 +45,19 @@ class SearchOutcome:
     """What was found.
 
     Attributes:
-        best: The candidate.
-        scores: `best` and `uniform` on the search data, `holdout_best` and `holdout_uniform` on held-out ones.
+        best: The candidate that the run returns.
+        scores: `best` and `uniform` on the search data, `holdout_best` and `holdout_uniform` on held-out ones; where
+            the guard took the uniform one, `found` and `holdout_found` of what it did not take.
+        interval: Paired 95% interval of `holdout_best`, or of `holdout_found`, over `holdout_uniform`.
+        stopped_because: Why the search stopped; empty where nothing was searched.
         history: One entry a round of the strategy.
     """
 
     best: Candidate
-    scores: dict[str, WindowScores]
-    history: list[dict[str, Any]]
+    scores: dict[str, WindowScores] = field(default_factory=dict)
+    interval: tuple[float, float] | None = None
+    stopped_because: str = ""
+    history: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def means(self) -> dict[str, float]:
@@ -46,34 +70,39 @@ def find_allocation(
     order: PruningOrder,
     space: AllocationSpace,
     config: EvoESAPConfig,
-    search: list[Batch],
-    holdout: list[Batch],
-    told: ToldScores | None = None,
+    data: SearchData,
+    told: Mapping[str, ToldScores] | None = None,
 ) -> SearchOutcome:
-    """Search `space` on the `search` batches, then compare with the uniform allocation on the `holdout` ones.
+    """Search `space`, then compare with the uniform allocation on held-out batches.
 
     Args:
         sparse_model: The unpruned model: the teacher, and under a virtual slice every candidate.
         order: Which experts of a layer go first.
         space: The allowed allocations.
         config: Strategy, fitness, sizes and seed; an allocation that it gives is scored only.
-        search: Batches on which candidates are scored; may be empty where the allocation is given.
-        holdout: Batches that the search never sees; may be empty.
-        told: Keeps the scores, and brings those of a killed run.
+        data: The batches.
+        told: For each kind of data, keeps the scores, and brings those of a killed run.
     """
     strategy = make_strategy(order, space, config)
-    if not search:
-        return SearchOutcome(strategy.best, {}, [])
-    told = told or ToldScores()
-    scorer = CandidateScorer(sparse_model, search, config, told.batch_size)
-    run_search(strategy, scorer, told)
-    # Only one teacher is kept in memory.
-    scorer.forget()
-    scores = {"best": told[strategy.best], "uniform": told[strategy.uniform]}
-    if holdout:
-        scorer = CandidateScorer(sparse_model, holdout, config, scorer.batch_size)
-        scores |= compare_with_uniform(scorer, strategy.best, strategy.uniform, config)
-    return SearchOutcome(strategy.best, scores, strategy.history)
+    if not data.search:
+        return SearchOutcome(strategy.best)
+    boards = _boards(sparse_model, config, data, told or {})
+    end = run_search(strategy, boards, Limits.of(config))
+    scores = {name: boards[SEARCH].told[one] for name, one in (("best", end.best), ("uniform", strategy.uniform))}
+    reason = end.reason if config.is_searched else ""
+    if not data.holdout:
+        _forget(boards)
+        return SearchOutcome(end.best, scores, None, reason, strategy.history)
+    batch_size = boards[SEARCH].scorer.batch_size
+    # Only the teacher of the held-out data is in memory then.
+    _forget(boards)
+    scorer = _scorer(sparse_model, config, data.holdout, batch_size)
+    verdict = compare_with_uniform(scorer, end.best, strategy.uniform, config)
+    chosen = choose(end.best, strategy.uniform, verdict, config)
+    scores |= _held_out(verdict, is_rejected=chosen != end.best)
+    if chosen != end.best:
+        scores |= {"found": scores["best"], "best": scores["uniform"]}
+    return SearchOutcome(chosen, scores, verdict.interval, reason, strategy.history)
 
 
 def make_strategy(order: PruningOrder, space: AllocationSpace, config: EvoESAPConfig) -> Strategy:
@@ -88,3 +117,35 @@ def make_strategy(order: PruningOrder, space: AllocationSpace, config: EvoESAPCo
     if fixed is not None:
         return FixedAllocation(space, order, config, fixed)
     return STRATEGIES[str(config.allocation)](space, order, config)
+
+
+def _boards(
+    sparse_model: SparseModel, config: EvoESAPConfig, data: SearchData, told: Mapping[str, ToldScores]
+) -> dict[str, ScoreBoard]:
+    boards = {}
+    for kind, batches in ((SEARCH, data.search), (CALIBRATION, data.calibration)):
+        known = told.get(kind) or ToldScores()
+        if batches and (kind == SEARCH or config.is_searched):
+            boards[kind] = ScoreBoard(_scorer(sparse_model, config, batches, known.batch_size), known)
+    boards.setdefault(CALIBRATION, boards[SEARCH])
+    return boards
+
+
+def _scorer(
+    sparse_model: SparseModel, config: EvoESAPConfig, batches: Sequence[Batch], batch_size: int | None
+) -> SliceScorer:
+    tokens = batches[0]["input_ids"]
+    rows = batch_size_for(config.batch_size, tokens.shape[1], tokens.device)
+    return SliceScorer(sparse_model, list(batches), config.fitness, config.seed, batch_size, rows)
+
+
+def _forget(boards: Mapping[str, ScoreBoard]) -> None:
+    for board in boards.values():
+        board.scorer.forget()
+
+
+def _held_out(verdict: Verdict, is_rejected: bool) -> dict[str, WindowScores]:
+    scores = {"holdout_best": verdict.best, "holdout_uniform": verdict.uniform}
+    if is_rejected:
+        scores |= {"holdout_found": verdict.best, "holdout_best": verdict.uniform}
+    return scores

@@ -1,38 +1,78 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""The guard: an allocation is compared with the uniform one on windows that the search never saw."""
+"""The guard: what was found is compared with the uniform allocation on windows that the search never saw."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 from ..configuration import EvoESAPConfig
+from ..fitness.slices import SliceScorer
 from ..fitness.window_scores import WindowScores
 from .candidate import Candidate
-from .scoring import CandidateScorer
+from .comparison import paired_interval
 
 
 logger = logging.getLogger(__name__)
 
 
-def compare_with_uniform(
-    scorer: CandidateScorer, best: Candidate, uniform: Candidate, config: EvoESAPConfig
-) -> dict[str, WindowScores]:
-    """The scores of an allocation and of the uniform one on held-out windows, with a warning where it is not better.
+@dataclass(frozen=True)
+class Verdict:
+    """How a candidate compares with the uniform allocation on held-out windows.
+
+    Attributes:
+        best: Scores of the candidate.
+        uniform: Scores of the uniform allocation.
+        interval: Paired 95% bootstrap interval of the difference of their means.
+    """
+
+    best: WindowScores
+    uniform: WindowScores
+    interval: tuple[float, float]
+
+    @property
+    def beats_uniform(self) -> bool:
+        """Whether the whole interval lies above zero."""
+        return self.interval[0] > 0
+
+
+def compare_with_uniform(scorer: SliceScorer, best: Candidate, uniform: Candidate, config: EvoESAPConfig) -> Verdict:
+    """Compare a candidate with the uniform allocation, and say so where it is not better.
 
     Args:
         scorer: Scores on the held-out windows.
-        best: The candidate of the allocation.
-        uniform: That of the uniform one.
-        config: Says where the allocation comes from.
+        best: The candidate.
+        uniform: That of the uniform allocation.
+        config: Says where the candidate comes from, and the seed of the draws.
     """
-    scores = {"holdout_best": scorer.score(best)}
-    scores["holdout_uniform"] = scores["holdout_best"] if best == uniform else scorer.score(uniform)
-    means = [each.mean for each in scores.values()]
-    if means[0] <= means[1] and (config.is_searched or best != uniform):
+    scores = scorer.score(best)
+    others = scores if best == uniform else scorer.score(uniform)
+    verdict = Verdict(scores, others, paired_interval(scores, others, config.seed))
+    if not verdict.beats_uniform and (config.is_searched or best != uniform):
         logger.warning(
-            "The allocation %s does not beat the uniform one on held-out windows (%s %.4f against %.4f).",
+            "The allocation %s does not beat the uniform one on held-out windows: %s %.4f against %.4f, difference "
+            "between %+.4f and %+.4f (95%%).%s",
             "given" if config.is_explicit else "found",
             config.fitness,
-            *means,
+            scores.mean,
+            others.mean,
+            *verdict.interval,
+            " The uniform one is taken (guard=False takes the one found)." if _is_guarded(config) else "",
         )
-    return scores
+    return verdict
+
+
+def choose(best: Candidate, uniform: Candidate, verdict: Verdict | None, config: EvoESAPConfig) -> Candidate:
+    """What the run returns: the uniform allocation where the one that was searched does not beat it.
+
+    Args:
+        best: What was found or given.
+        uniform: The uniform allocation.
+        verdict: How they compare on held-out windows; `None` where there are none.
+        config: Whether it was searched, and whether the guard is on.
+    """
+    return uniform if verdict and not verdict.beats_uniform and _is_guarded(config) else best
+
+
+def _is_guarded(config: EvoESAPConfig) -> bool:
+    return config.guard and config.is_searched

@@ -1,82 +1,88 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""The loop of a search: it asks the strategy, scores what is new, keeps the scores, and shows how far it is."""
+"""The loop of a search: it asks the strategy, has the candidates scored, and shows how far it is."""
 
 from __future__ import annotations
 
-import time
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from tqdm.auto import tqdm
 
-from ..fitness.window_scores import WindowScores
+from .board import ScoreBoard
 from .candidate import Candidate, check_candidate
+from .limits import LimitReached, Limits
+from .rounds import SEARCH, Round, as_round
 from .strategies import Strategy
-from .told_scores import ToldScores
 
 
-# Candidates of a large model take minutes a generation; what was scored is kept more often than that.
-_SECONDS_BETWEEN_SAVES = 30.0
+@dataclass(frozen=True)
+class SearchEnd:
+    """How a search ended.
+
+    Attributes:
+        best: The best candidate.
+        reason: Why it stopped.
+    """
+
+    best: Candidate
+    reason: str
 
 
-class Scorer(Protocol):
-    """What scores candidates, see [`~search.scoring.CandidateScorer`]."""
-
-    @property
-    def batch_size(self) -> int:
-        """Windows in one forward pass."""
-
-    def score(self, candidate: Candidate) -> WindowScores:
-        """What a candidate scores on each window."""
-
-
-def run_search(strategy: Strategy, scorer: Scorer, told: ToldScores, progress: bool = True) -> None:
-    """Let a strategy ask until it is done. The uniform allocation is scored in any case, and first.
+def run_search(
+    strategy: Strategy, boards: Mapping[str, ScoreBoard], limits: Limits | None = None, progress: bool = True
+) -> SearchEnd:
+    """Let a strategy ask until it is done. The uniform allocation and the best are scored on all windows in any case.
 
     Args:
         strategy: Asks for candidates and is told their scores.
-        scorer: Scores those that are not known.
-        told: What is known; what is scored is added and kept.
+        boards: Scores on each kind of data that a round may name.
+        limits: When to stop though the strategy is not done; its best so far is what was found then.
         progress: Show a progress bar.
 
     Raises:
-        ValueError: The strategy asks for a candidate that its space does not allow, or its best one has no score.
+        ValueError: The strategy asks for a candidate that its space does not allow, or for unknown data.
     """
-    known = _KnownScores(told, scorer)
+    board, limits = boards[SEARCH], limits or Limits()
+    best, reason = strategy.uniform, "the strategy has no more to ask"
     with tqdm(total=strategy.num_candidates, desc="search", unit="candidate", disable=not progress) as bar:
-        known.score(strategy.uniform)
-        while asked := strategy.ask():
-            for candidate in asked:
-                _check(candidate, strategy)
-            for candidate in asked:
-                known.score(candidate)
-                strategy.tell(candidate, told[candidate])
-                bar.update()
-            told.save(scorer.batch_size)
-            if strategy.best in told:
-                means = {"best": told[strategy.best].mean, "uniform": told[strategy.uniform].mean}
-                bar.set_postfix({name: f"{mean:.4f}" for name, mean in means.items()})
-    if strategy.best not in told:
-        raise ValueError(f"The best candidate of {type(strategy).__name__} has no score: it never asked for it.")
+        (uniform,) = board.score([strategy.uniform])
+        try:
+            while (asked := as_round(strategy.ask())).candidates:
+                _answer(strategy, asked, boards, limits, bar)
+                best = strategy.best
+                _check(best, strategy)
+                if best in board.told:
+                    means = {"best": board.told[best].mean, "uniform": uniform.mean}
+                    bar.set_postfix({name: f"{mean:.4f}" for name, mean in means.items()})
+        except LimitReached as reached:
+            reason = str(reached)
+        best = strategy.best if reason.startswith("the strategy") else best
+        board.score([best])
+    return SearchEnd(best, reason)
 
 
-class _KnownScores:
-    """Scores what is not known yet, and keeps what is known from time to time."""
+def _answer(strategy: Strategy, asked: Round, boards: Mapping[str, ScoreBoard], limits: Limits, bar: tqdm) -> None:
+    if asked.data not in boards:
+        raise ValueError(
+            f"The strategy {type(strategy).__name__} asks for scores on {asked.data!r} data; there are "
+            f"{', '.join(boards)} data."
+        )
+    for candidate in asked.candidates:
+        _check(candidate, strategy, any_budget=True)
+    board = boards[asked.data]
+    limits.spend(board.num_new(asked.candidates, asked.num_windows) / boards[SEARCH].scorer.num_windows)
 
-    def __init__(self, told: ToldScores, scorer: Scorer):
-        self._told, self._scorer = told, scorer
-        self._last = time.monotonic()
+    def after(count: int) -> None:
+        bar.update(count)
+        limits.check_time()
 
-    def score(self, candidate: Candidate) -> None:
-        if candidate in self._told:
-            return
-        self._told.add(candidate, self._scorer.score(candidate))
-        if time.monotonic() - self._last > _SECONDS_BETWEEN_SAVES:
-            self._told.save(self._scorer.batch_size)
-            self._last = time.monotonic()
+    after(0)
+    for candidate, scores in zip(asked.candidates, board.score(asked.candidates, asked.num_windows, after)):
+        strategy.tell(candidate, scores)
 
 
-def _check(candidate: Candidate, strategy: Strategy) -> None:
+def _check(candidate: Candidate, strategy: Strategy, any_budget: bool = False) -> None:
     try:
-        check_candidate(candidate, strategy.space)
+        check_candidate(candidate, strategy.space, any_budget)
     except ValueError as error:
         raise ValueError(f"The strategy {type(strategy).__name__} asks for a wrong candidate: {error}") from error

@@ -10,28 +10,27 @@ from ..run.state import RunState
 from .candidate import Candidate
 
 
-_PIECES = "search"
-
-
 class ToldScores:
-    """What is known of candidates, kept in the state of the run as it grows.
+    """What is known of candidates on some data, kept in the state of the run as it grows.
 
     Args:
         state: The state of the run; by default nothing is kept.
         key: Fingerprint of everything that scores depend on.
+        name: Of the pieces in the state.
 
     Attributes:
         batch_size: Windows at once for which an earlier run had the memory, if there was one.
     """
 
-    def __init__(self, state: RunState | None = None, key: str = ""):
-        self._state, self._key = state or RunState(), key
+    def __init__(self, state: RunState | None = None, key: str = "", name: str = "search"):
+        self._state, self._key, self._name = state or RunState(), key, name
         self._scores: dict[Candidate, WindowScores] = {}
-        self._unsaved: list[Candidate] = []
+        self._unsaved: list[tuple[Candidate, int, WindowScores]] = []
         self.batch_size: int | None = None
-        for piece in self._state.load_series(_PIECES, key, _read):
-            self._scores |= dict(piece[0])
-            self.batch_size = min(piece[1], self.batch_size or piece[1])
+        for parts, batch_size in self._state.load_series(name, key, _read):
+            for part in parts:
+                self._put(*part)
+            self.batch_size = min(batch_size, self.batch_size or batch_size)
 
     def __contains__(self, candidate: Candidate) -> bool:
         return candidate in self._scores
@@ -39,15 +38,20 @@ class ToldScores:
     def __getitem__(self, candidate: Candidate) -> WindowScores:
         return self._scores[candidate]
 
-    def add(self, candidate: Candidate, scores: WindowScores) -> None:
-        """Take the scores of a candidate that was not known.
+    def num_windows(self, candidate: Candidate) -> int:
+        """Windows, from the first, on which a candidate has scores."""
+        return len(self._scores[candidate]) if candidate in self._scores else 0
+
+    def add(self, candidate: Candidate, scores: WindowScores, first: int = 0) -> None:
+        """Take scores that were not known.
 
         Args:
             candidate: The candidate.
-            scores: What it scored on each window.
+            scores: What it scored on some windows.
+            first: The first of these windows.
         """
-        self._scores[candidate] = scores
-        self._unsaved.append(candidate)
+        self._put(candidate, first, scores)
+        self._unsaved.append((candidate, first, scores))
 
     def save(self, batch_size: int) -> None:
         """Keep what was added since, as one more piece.
@@ -56,11 +60,20 @@ class ToldScores:
             batch_size: Windows at once, by now perhaps fewer than at first.
         """
         if self._unsaved:
-            pairs = [[each.to_json(), self._scores[each].to_json()] for each in self._unsaved]
-            self._state.append(_PIECES, self._key, {"scores": pairs, "batch_size": batch_size})
+            parts = [[each.to_json(), first, scores.to_json()] for each, first, scores in self._unsaved]
+            self._state.append(self._name, self._key, {"scores": parts, "batch_size": batch_size})
         self._unsaved = []
 
+    def _put(self, candidate: Candidate, first: int, scores: WindowScores) -> None:
+        known = self._scores.get(candidate, WindowScores((), ()))
+        if len(known) < first:
+            raise ValueError(f"scores from window {first} on, where those of {len(known)} windows are known")
+        self._scores[candidate] = known.first(first) + scores
 
-def _read(content: Any) -> tuple[list[tuple[Candidate, WindowScores]], int]:
-    pairs = [(Candidate.from_json(which), WindowScores.from_json(scores)) for which, scores in content["scores"]]
-    return pairs, int(content["batch_size"])
+
+def _read(content: Any) -> tuple[list[tuple[Candidate, int, WindowScores]], int]:
+    parts = [
+        (Candidate.from_json(which), int(first), WindowScores.from_json(scores))
+        for which, first, scores in content["scores"]
+    ]
+    return parts, int(content["batch_size"])

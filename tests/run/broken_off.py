@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from optimum_evoesap.fitness.slices import SliceScorer
 from tests.pruning import make_pruner, rows
 
 
@@ -20,6 +21,18 @@ def break_off(folder, change=lambda model: None, **options):
     with pytest.raises(Stop):
         pruner.prune(folder, rows(), rows(seed=1))
     return pruner
+
+
+def count_scored(monkeypatch):
+    """A list that gets the number of candidates each time that some are really scored."""
+    counts, score_each = [], SliceScorer.score_each
+
+    def counted(self, candidates, scored, first=0, stop=None, skip=()):
+        counts.append(len(candidates) - len(skip))
+        score_each(self, candidates, scored, first, stop, skip)
+
+    monkeypatch.setattr(SliceScorer, "score_each", counted)
+    return counts
 
 
 def finish(folder, change=lambda model: None, **options):

@@ -15,10 +15,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from optimum_evoesap.fitness.scorer import FitnessScorer
 from tests.memory import aligned
 from tests.pruning import logits, make_pruner, rows
-from tests.run.broken_off import break_off
+from tests.run.broken_off import break_off, count_scored
 
 
 def test_without_resume_everything_is_done_again(tmp_path, monkeypatch):
@@ -29,12 +28,10 @@ def test_without_resume_everything_is_done_again(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         first.prune(tmp_path / "out", rows(), rows(seed=1))
     monkeypatch.undo()
-    calls = []
-    score = FitnessScorer.score
-    monkeypatch.setattr(FitnessScorer, "score", lambda self, *given: calls.append(self) or score(self, *given))
+    scored = count_scored(monkeypatch)
     again = make_pruner()
     again.prune(tmp_path / "out", rows(), rows(seed=1), resume=False)
-    assert len(calls) == again.history[-1]["candidates"] + 2
+    assert sum(scored) == again.history[-1]["candidates"] + 2
     assert again.allocation == first.allocation
 
 
@@ -72,12 +69,10 @@ def test_more_generations_go_on_from_the_scores_of_fewer(tmp_path, monkeypatch):
     first.apply = lambda: (_ for _ in ()).throw(Stop)
     with pytest.raises(Stop):
         first.prune(tmp_path / "out", rows(), rows(seed=1))
-    calls = []
-    score = FitnessScorer.score
-    monkeypatch.setattr(FitnessScorer, "score", lambda self, *given: calls.append(self) or score(self, *given))
+    scored = count_scored(monkeypatch)
     longer = make_pruner(generations=4)
     longer.prune(tmp_path / "out", rows(), rows(seed=1))
-    assert len(calls) == longer.history[-1]["candidates"] - first.history[-1]["candidates"] + 2
+    assert sum(scored) == longer.history[-1]["candidates"] - first.history[-1]["candidates"] + 2
     assert longer.history[:3] == first.history
 
 
@@ -89,8 +84,8 @@ import tests.conftest
 from tests.pruning import make_pruner, rows
 from optimum_evoesap.fitness.scorer import FitnessScorer
 import time
-score = FitnessScorer.score
-FitnessScorer.score = lambda self, sliced: (time.sleep(0.05), score(self, sliced))[1]
+sums = FitnessScorer.sums
+FitnessScorer.sums = lambda self, *given: (time.sleep(0.05), sums(self, *given))[1]
 make_pruner(generations=12, population_size=8).prune(Path(sys.argv[1]), rows(), rows(seed=1))
 """
 
@@ -100,7 +95,7 @@ def test_a_killed_run_goes_on_to_the_same_result(tmp_path, monkeypatch):
     unbroken.prune(tmp_path / "unbroken", rows(), rows(seed=1))
 
     folder = tmp_path / "killed"
-    state = folder / ".evoesap" / "search-000000.json"
+    state = folder / ".evoesap" / "search-000001.json"
     paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(paths))
     process = subprocess.Popen([sys.executable, "-c", RUN, str(folder)], env=environment, stderr=subprocess.DEVNULL)
@@ -115,13 +110,11 @@ def test_a_killed_run_goes_on_to_the_same_result(tmp_path, monkeypatch):
     assert not (folder / "config.json").exists(), "nothing half written"
 
     resumed = make_pruner(generations=12, population_size=8)
-    calls = []
-    score = FitnessScorer.score
-    monkeypatch.setattr(FitnessScorer, "score", lambda self, *given: calls.append(self) or score(self, *given))
+    scored = count_scored(monkeypatch)
     resumed.prune(folder, rows(), rows(seed=1))
     assert resumed.result == unbroken.result
     # All candidates but the saved ones, and two on held-out data.
-    assert len(calls) == unbroken.history[-1]["candidates"] - len(saved) + 2, "saved candidates are not scored again"
+    assert sum(scored) == unbroken.history[-1]["candidates"] - len(saved) + 2, "saved candidates are not scored again"
     assert not (folder / ".evoesap").exists()
     assert torch.equal(logits(resumed.model), logits(unbroken.model))
 

@@ -17,7 +17,7 @@ def test_statistics_carry_their_own_key(tmp_path, caplog):
     """A kill between two files would give the statistics of one run the key of another."""
     break_off(tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out" / ".evoesap").iterdir()) == [
-        *(f"search-00000{number}.json" for number in range(3)),
+        *(f"search-00000{number}.json" for number in range(4)),
         "statistics.safetensors",
     ]
     break_off(tmp_path / "other", double("model.embed_tokens.weight"))

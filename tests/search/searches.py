@@ -7,27 +7,48 @@ from hypothesis import strategies as st
 
 from optimum_evoesap.fitness.window_scores import WindowScores
 from optimum_evoesap.search.allocation import AllocationSpace
+from optimum_evoesap.search.board import ScoreBoard
 from optimum_evoesap.search.loop import run_search
 from optimum_evoesap.search.strategies import Evolution
 from optimum_evoesap.search.told_scores import ToldScores
 
 
 class Scorer:
-    """Scores a candidate by a function of its allocation."""
+    """Scores a candidate on each window by a function of its allocation, or of itself."""
 
     batch_size = 1
 
-    def __init__(self, space, evaluate):
-        self.space, self.evaluate, self.scores = space, evaluate, {}
+    def __init__(self, space, evaluate, num_windows=1, of_candidate=False):
+        self.space, self.evaluate, self.num_windows, self.of_candidate = space, evaluate, num_windows, of_candidate
+        self.scores, self.passes = {}, []
 
     def allocation(self, candidate):
         return tuple(candidate.removed(self.space.num_experts))
 
-    def score(self, candidate):
-        allocation = self.allocation(candidate)
-        assert allocation not in self.scores, "no candidate is scored twice"
-        self.scores[allocation] = float(self.evaluate(allocation))
-        return WindowScores((self.scores[allocation],), (1,))
+    def whole_batches(self, num_windows):
+        return self.num_windows if num_windows is None else min(num_windows, self.num_windows)
+
+    def score_each(self, candidates, scored, first=0, stop=None, skip=()):
+        stop = self.num_windows if stop is None else stop
+        for number, candidate in enumerate(candidates):
+            if number not in skip:
+                scored({number: self.score(candidate, first, stop)})
+
+    def score(self, candidate, first, stop):
+        which = candidate if self.of_candidate else self.allocation(candidate)
+        assert (candidate, first) not in self.passes, "no candidate is scored twice on a window"
+        self.passes.append((candidate, first))
+        value = self.evaluate(which)
+        values = tuple(map(float, value)) if isinstance(value, (tuple, list)) else (float(value),) * self.num_windows
+        self.scores[which] = values[0] if self.num_windows == 1 else values
+        return WindowScores(values[first:stop], (1,) * (stop - first))
+
+
+def boards_of(scorer, told=None, calibration=None):
+    """The score boards of a search with such scorers."""
+    boards = {"search": ScoreBoard(scorer, told or ToldScores())}
+    boards["calibration"] = ScoreBoard(calibration, ToldScores()) if calibration else boards["search"]
+    return boards
 
 
 def make_evolution(space, options):
@@ -38,7 +59,7 @@ def make_evolution(space, options):
 def evolve(evaluate, space, options, told=None):
     """A search by the real loop: the strategy, with what it found, and the scores that were made for it."""
     strategy, scorer = make_evolution(space, options), Scorer(space, evaluate)
-    run_search(strategy, scorer, told or ToldScores(), progress=False)
+    run_search(strategy, boards_of(scorer, told), progress=False)
     return strategy, scorer.scores
 
 

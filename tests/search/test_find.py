@@ -11,7 +11,7 @@ import torch
 from optimum_evoesap import EvoESAPConfig
 from optimum_evoesap.calibration.observer import observe_experts
 from optimum_evoesap.run.state import RunState
-from optimum_evoesap.search.find import find_allocation
+from optimum_evoesap.search.find import SearchData, find_allocation
 from optimum_evoesap.search.told_scores import ToldScores
 from tests.model_matrix import layers_of, make_model, sparse_model_of
 from tests.short_memory import batches_of, limit_memory
@@ -33,7 +33,7 @@ def test_the_search_goes_on_when_a_candidate_does_not_fit(tmp_path):
     order = pruning_order(statistics, "reap", {layer.index: 1 for layer in layers})
     space = allocation_space(config, layers)
     sparse_model = sparse_model_of(model)
-    expected = find_allocation(sparse_model, order, space, config, batches_of(4, 1), [])
+    expected = find_allocation(sparse_model, order, space, config, SearchData(batches_of(4, 1)))
     router, num_experts = layers[0].blocks[0].router_tensors[0], layers[0].num_experts
 
     held: list[weakref.ref] = []
@@ -48,7 +48,7 @@ def test_the_search_goes_on_when_a_candidate_does_not_fit(tmp_path):
     longer = EvoESAPConfig(**options, generations=3)
     with RunState(tmp_path) as state:
         told = ToldScores(state, "key")
-        found = find_allocation(sparse_model, order, space, config, batches_of(4, 4), [], told)
+        found = find_allocation(sparse_model, order, space, config, SearchData(batches_of(4, 4)), {"search": told})
         assert held, "no candidate failed"
         assert found.best == expected.best
         assert found.means == pytest.approx(expected.means, abs=1e-5)
@@ -56,7 +56,7 @@ def test_the_search_goes_on_when_a_candidate_does_not_fit(tmp_path):
         calls = limit_memory(model, 1)
         told = ToldScores(state, "key")
         assert told.batch_size == 1
-        resumed = find_allocation(sparse_model, order, space, longer, batches_of(4, 4), [], told)
+        resumed = find_allocation(sparse_model, order, space, longer, SearchData(batches_of(4, 4)), {"search": told})
     assert calls and set(calls) == {1}
     assert resumed.history[: len(found.history)] == found.history
 
@@ -70,7 +70,7 @@ def test_the_teacher_of_the_search_is_gone_when_that_of_held_out_data_is_made(mo
     def init(self, *given):
         assert not any(each() is not None for each in made)
         make(self, *given)
-        made.extend(weakref.ref(batch.hidden) for batch in self._teacher)
+        made.extend(weakref.ref(batch.hidden) for batch in self.teacher)
 
     monkeypatch.setattr(FitnessScorer, "__init__", init)
     make_pruner().prune(None, rows(), rows(seed=1))

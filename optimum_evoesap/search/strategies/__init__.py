@@ -3,7 +3,11 @@
 
 from .evolution import Evolution
 from .fixed import FixedAllocation
+from .guided import Guided
+from .stepped import SteppedStrategy, Steps
 from .strategy import STRATEGIES, Strategy, register_strategy
 
 
-__all__ = ["STRATEGIES", "Evolution", "FixedAllocation", "Strategy", "register_strategy"]
+__all__ = [
+    "STRATEGIES", "Evolution", "FixedAllocation", "Guided", "SteppedStrategy", "Steps", "Strategy", "register_strategy"
+]

@@ -8,7 +8,6 @@ import random
 import pytest
 
 from optimum_evoesap import EvoESAPConfig, register_strategy
-from optimum_evoesap.fitness.window_scores import WindowScores
 from optimum_evoesap.options import EvoESAPOptions
 from optimum_evoesap.registry import STRATEGIES
 from optimum_evoesap.search.allocation import AllocationSpace
@@ -17,6 +16,7 @@ from optimum_evoesap.search.loop import run_search
 from optimum_evoesap.search.strategies import Strategy
 from optimum_evoesap.search.told_scores import ToldScores
 from tests.pruning import make_pruner, rows
+from tests.search.searches import Scorer, boards_of
 
 
 class RandomSearch(Strategy):
@@ -87,18 +87,11 @@ class OneCandidate(RandomSearch):
         self.left = [self.candidate_asked]
 
 
-class Scores:
-    batch_size = 1
-
-    def score(self, candidate):
-        return WindowScores((float(len(candidate[0])),), (1,))
-
-
 def search_with(strategy_class):
     space = AllocationSpace.from_limits([8, 8, 8], [2, 2, 2], 12, layers=[0, 1, 4])
     strategy = strategy_class(space, {layer: list(range(8)) for layer in space.layers}, EvoESAPOptions())
-    told = ToldScores()
-    run_search(strategy, Scores(), told, progress=False)
+    told, scorer = ToldScores(), Scorer(space, lambda candidate: len(candidate[0]), of_candidate=True)
+    run_search(strategy, boards_of(scorer, told), progress=False)
     return strategy, told
 
 

@@ -1,0 +1,111 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""[`ScoreBoard`]: the scores of candidates on some data; what is not known is scored, what was scored is kept."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Protocol
+
+from ..fitness.window_scores import WindowScores
+from .candidate import Candidate
+from .told_scores import ToldScores
+
+
+# Candidates of a large model take minutes a round; what was scored is kept more often than that.
+_SECONDS_BETWEEN_SAVES = 30.0
+
+
+class Scorer(Protocol):
+    """What scores candidates, see [`~fitness.slices.SliceScorer`]."""
+
+    @property
+    def batch_size(self) -> int:
+        """Windows in one forward pass."""
+
+    @property
+    def num_windows(self) -> int:
+        """Windows of the data."""
+
+    def whole_batches(self, num_windows: int | None) -> int:
+        """So many windows, rounded up to whole batches; all of them for `None`."""
+
+    def score_each(
+        self,
+        candidates: Sequence[Candidate],
+        scored: Callable[[dict[int, WindowScores]], None],
+        first: int = 0,
+        stop: int | None = None,
+        skip: Collection[int] = (),
+    ) -> None:
+        """Score candidates on some windows."""
+
+
+class ScoreBoard:
+    """Scores candidates, and keeps what is known of them from time to time.
+
+    Args:
+        scorer: Scores those that are not known.
+        told: What is known; what is scored is added and kept.
+    """
+
+    def __init__(self, scorer: Scorer, told: ToldScores):
+        self.scorer, self.told = scorer, told
+        # Windows on which candidates have been asked for in this run. Which of them are scored together follows from
+        # this alone, so that a run that goes on scores the same ones together and finds the same bits.
+        self._asked: dict[Candidate, int] = {}
+        self._last_save = time.monotonic()
+
+    def num_new(self, candidates: Sequence[Candidate], num_windows: int | None = None) -> int:
+        """Windows on which candidates have not been asked for yet in this run, summed over the candidates.
+
+        Args:
+            candidates: The candidates.
+            num_windows: So many windows, rounded up to whole batches; all of them for `None`.
+        """
+        stop = self.scorer.whole_batches(num_windows)
+        return sum(max(0, stop - self._asked.get(one, 0)) for one in candidates)
+
+    def score(
+        self,
+        candidates: Sequence[Candidate],
+        num_windows: int | None = None,
+        after: Callable[[int], None] = lambda count: None,
+    ) -> list[WindowScores]:
+        """The scores of candidates on the first windows.
+
+        Args:
+            candidates: The candidates.
+            num_windows: So many windows, rounded up to whole batches; all of them for `None`.
+            after: Called with the number of candidates that were scored together.
+        """
+        stop = self.scorer.whole_batches(num_windows)
+        new: dict[int, list[Candidate]] = defaultdict(list)
+        for candidate in dict.fromkeys(candidates):
+            if self._asked.get(candidate, 0) < stop:
+                new[self._asked.get(candidate, 0)].append(candidate)
+        try:
+            for first, group in sorted(new.items()):
+                self._score_group(group, first, stop, after)
+        finally:
+            self.save()
+        self._asked |= {one: max(stop, self._asked.get(one, 0)) for one in candidates}
+        return [self.told[one].first(stop) for one in candidates]
+
+    def save(self) -> None:
+        """Keep what was scored since."""
+        self.told.save(self.scorer.batch_size)
+        self._last_save = time.monotonic()
+
+    def _score_group(self, group: list[Candidate], first: int, stop: int, after: Callable[[int], None]) -> None:
+        known = {number for number, one in enumerate(group) if self.told.num_windows(one) >= stop}
+
+        def scored(found: Mapping[int, WindowScores]) -> None:
+            for number, scores in found.items():
+                self.told.add(group[number], scores, first)
+            if time.monotonic() - self._last_save > _SECONDS_BETWEEN_SAVES:
+                self.save()
+            after(len(found))
+
+        self.scorer.score_each(group, scored, first, stop, known)

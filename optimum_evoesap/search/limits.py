@@ -1,0 +1,57 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""[`Limits`]: how long a search may go on."""
+
+from __future__ import annotations
+
+import time
+
+from ..options import EvoESAPOptions
+
+
+class LimitReached(Exception):
+    """A limit of the search is reached; the message names it."""
+
+
+class Limits:
+    """Minutes, from now on, and evaluations that a search may take.
+
+    Args:
+        max_minutes: `None` for no limit.
+        max_evaluations: Scores of one candidate on all search windows; on fewer of them a score counts in part. `None`
+            for no limit.
+
+    Attributes:
+        evaluations: Those that were spent so far.
+    """
+
+    def __init__(self, max_minutes: float | None = None, max_evaluations: float | None = None):
+        self.max_minutes, self.max_evaluations = max_minutes, max_evaluations
+        self.evaluations = 0.0
+        self._start = time.monotonic()
+
+    @classmethod
+    def of(cls, options: EvoESAPOptions) -> Limits:
+        """The limits that a configuration gives."""
+        return cls(options.max_minutes, options.max_evaluations)
+
+    def spend(self, evaluations: float) -> None:
+        """Count what is about to be scored.
+
+        Args:
+            evaluations: How much that is.
+
+        Raises:
+            LimitReached: It is more than what is left.
+        """
+        if self.max_evaluations is not None and self.evaluations + evaluations > self.max_evaluations:
+            raise LimitReached(f"max_evaluations={self.max_evaluations:g} are used up")
+        self.evaluations += evaluations
+
+    def check_time(self) -> None:
+        """Check the clock.
+
+        Raises:
+            LimitReached: The minutes have passed.
+        """
+        if self.max_minutes is not None and time.monotonic() - self._start >= 60 * self.max_minutes:
+            raise LimitReached(f"max_minutes={self.max_minutes:g} have passed")

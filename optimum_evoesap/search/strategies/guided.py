@@ -1,0 +1,263 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""The guided search: measured curves, an exact knapsack, then ever smaller steps around the best point."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from ...options import EvoESAPOptions
+from ..allocation import Allocation, AllocationSpace
+from ..candidate import Candidate
+from ..comparison import difference
+from ..curves import Curve, levels
+from ..knapsack import cheapest
+from ..moves import points_of
+from ..rounds import CALIBRATION, Round
+from .racing import race
+from .stepped import SteppedStrategy, Steps
+from .strategy import register_strategy
+
+
+if TYPE_CHECKING:
+    from ...calibration.criteria import PruningOrder
+    from ...fitness.window_scores import WindowScores
+
+# Windows for what is only a guide, and for what decides a step.
+_FEW_WINDOWS = 12
+_MORE_WINDOWS = 24
+# Removal levels of a curve.
+_NUM_LEVELS = 8
+# How often the order is measured again, at the point that was reached by then.
+_NEW_ORDERS = 2
+_ROUNDS_OF_SWAPS = 4
+_SWAP_DEPTH = 2
+_NEIGHBOURS = 24
+_ROUNDS_OF_NEIGHBOURS = 6
+
+
+@register_strategy("guided")
+class Guided(SteppedStrategy):
+    """Finds counts from curves of single layers, then which experts, then tries neighbours until none is better.
+
+    Args:
+        space: The allowed allocations.
+        order: Which experts of a layer go first.
+        options: Sizes and seed of the search.
+    """
+
+    def __init__(self, space: AllocationSpace, order: PruningOrder, options: EvoESAPOptions):
+        super().__init__(space, order, options)
+        self._generator = random.Random(options.seed)
+        self._now = {layer: tuple(experts) for layer, experts in order.items()}
+        self._best = self.uniform
+        self._scores: dict[Candidate, WindowScores] = {}
+        self._num_asked = 0
+
+    @property
+    def best(self) -> Candidate:
+        """The best of the candidates that were scored on all windows."""
+        return self._best
+
+    @property
+    def num_candidates(self) -> int:
+        """Those of the curves and of the first steps; how many follow depends on what they find."""
+        layers = sum(limit > 0 for limit in self.space.max_removed)
+        experts = sum(total for total, limit in zip(self.space.num_experts, self.space.max_removed) if limit)
+        return layers * (_NUM_LEVELS + 16) + experts * _NEW_ORDERS + layers * 8 + _NEIGHBOURS * 2
+
+    def steps(self) -> Steps[None]:
+        """The whole search."""
+        yield from self._try([self.uniform], "uniform")
+        if self._can_move:
+            yield from self._curves()
+            yield from self._walk(self._largest_step())
+        for _ in range(_NEW_ORDERS):
+            if not (yield from self._order_again()):
+                break
+            if self._can_move:
+                yield from self._walk(2)
+        yield from self._swaps()
+        if self._can_move:
+            yield from self._neighbours()
+
+    @property
+    def _can_move(self) -> bool:
+        """Whether there is more than one allocation."""
+        return len([limit for limit in self.space.max_removed if limit]) > 1
+
+    @property
+    def _counts(self) -> Allocation:
+        return tuple(self._best.removed(self.space.num_experts))
+
+    def _largest_step(self) -> int:
+        """A quarter of a layer's experts, in units, as a power of two."""
+        most = max(self.space.num_experts) // self.space.unit
+        return 1 << max(0, (most // 4).bit_length() - 1)
+
+    def _in_order(self, counts: Iterable[int]) -> Candidate:
+        return Candidate.from_order(self._now, dict(zip(self.space.layers, counts)))
+
+    def _try(self, candidates: Sequence[Candidate], stage: str) -> Steps[bool]:
+        """Score candidates on all windows; whether one is better than the best so far, and clearly so."""
+        candidates = [one for one in dict.fromkeys(candidates) if one not in self._scores]
+        scores = yield Round(tuple(candidates))
+        return self._take(scores, stage)
+
+    def _take(self, scores: dict[Candidate, WindowScores], stage: str) -> bool:
+        self._scores |= scores
+        before = self._scores[self._best] if self._best in self._scores else None
+        best = max(self._scores, key=lambda one: self._scores[one].mean)
+        is_clear = before is None or difference(self._scores[best], before).is_clear
+        self._best = best
+        self.history.append(
+            {
+                "generation": len(self.history),
+                "stage": stage,
+                "best": self._scores[best].mean,
+                "uniform": self._scores[self.uniform].mean,
+                "candidates": len(self._scores),
+                "allocation": list(self._counts),
+            }
+        )
+        return is_clear
+
+    def _curves(self) -> Steps[None]:
+        """What each layer loses by itself, and the counts of least loss in all."""
+        whole = self._in_order([0] * len(self.space.layers))
+        asked = {
+            (place, count): self._in_order(_with(whole.removed(self.space.num_experts), place, count))
+            for place, limit in enumerate(self.space.max_removed)
+            for count in (levels(limit, self.space.unit, _NUM_LEVELS) if limit else ())
+        }
+        scores = yield Round((whole, *asked.values()), _FEW_WINDOWS)
+        tables = []
+        for place in range(len(self.space.layers)):
+            points = {count: scores[one] for (where, count), one in asked.items() if where == place}
+            losses = {count: -difference(each, scores[whole]).mean for count, each in points.items()}
+            tables.append(Curve.through({0: 0.0} | losses).table(self.space.unit))
+        yield from self._try([self._in_order(cheapest(tables, self.space.budget, self.space.unit))], "curves")
+
+    def _walk(self, step: int) -> Steps[None]:
+        """Move around the best counts in steps that become smaller where they no longer help."""
+        while step:
+            counts = cheapest((yield from self._tables_around(step)), self.space.budget, self.space.unit)
+            before = self._best
+            if counts != self._counts:
+                yield from self._try([self._in_order(counts)], f"steps of {step}")
+            if self._best == before:
+                step //= 2
+
+    def _tables_around(self, step: int) -> Steps[list[dict[int, float]]]:
+        """What each layer costs near its count, the others being at the best counts."""
+        asked = {
+            (place, count): self._in_order(_with(self._counts, place, count))
+            for place, limit in enumerate(self.space.max_removed)
+            for count in self._near(place, limit, step)
+        }
+        scores = yield Round((self._best, *asked.values()), _MORE_WINDOWS)
+        base = scores[self._best]
+        tables = []
+        for place, now in enumerate(self._counts):
+            points = {count: scores[one] for (where, count), one in asked.items() if where == place}
+            losses = {count: -difference(each, base).mean for count, each in points.items()}
+            tables.append(Curve.through({now: 0.0} | losses).table(self.space.unit))
+        return tables
+
+    def _near(self, place: int, limit: int, step: int) -> list[int]:
+        now, unit = self._counts[place], self.space.unit
+        near = {now + moves * step * unit for moves in (-2, -1, 1, 2)}
+        return sorted({min(max(count, 0), limit) for count in near} - {now})
+
+    def _order_again(self) -> Steps[bool]:
+        """Measure what each expert is worth at the best point; whether another order gives a better one."""
+        points = points_of(self._best, self._now, self.space.unit)
+        asked: dict[tuple[int, int], tuple[Candidate, Candidate]] = {}
+        for (layer, point), limit in zip(points.items(), self.space.max_removed):
+            if not limit:
+                continue
+            # Where no more experts may go, one comes back before another goes.
+            is_full = len(point.order) - len(point.kept) == limit
+            back = frozenset(point.with_back(point.removed_in_order[0])) if is_full else point.kept
+            room = points_of(self._best.with_layer(layer, back), self._now, self.space.unit)[layer]
+            for expert in point.order:
+                if expert in point.kept:
+                    asked[layer, expert] = self._kept(layer, back), self._kept(layer, room.without(expert))
+                else:
+                    asked[layer, expert] = self._kept(layer, point.with_back(expert)), self._best
+        candidates = dict.fromkeys(one for pair in asked.values() for one in pair)
+        scores = yield Round(tuple(candidates), self.options.criterion_samples, CALIBRATION)
+        values = {key: difference(scores[more], scores[less]).mean for key, (more, less) in asked.items()}
+        before, self._now = self._now, {
+            layer: point.reordered({expert: values[layer, expert] for expert in point.order if (layer, expert) in values})
+            for layer, point in points.items()
+        }
+        risen = yield from self._try([self._in_order(self._counts)], "order measured again")
+        if self._best not in scores or not risen:
+            pass
+        if self._in_order(self._counts) != self._best:
+            self._now = before
+            return False
+        return True
+
+    def _kept(self, layer: int, kept: Iterable[int]) -> Candidate:
+        return self._best.with_layer(layer, sorted(kept))
+
+    def _swaps(self) -> Steps[None]:
+        """Let removed experts take the places of kept ones near the cut, as long as that helps."""
+        for _ in range(_ROUNDS_OF_SWAPS):
+            points = points_of(self._best, self._now, self.space.unit)
+            asked = {
+                self._kept(layer, kept): (layer, kept)
+                for layer, point in points.items()
+                for kept in point.swaps(_SWAP_DEPTH)
+            }
+            if not asked:
+                return
+            scores = yield Round((self._best, *asked), _MORE_WINDOWS)
+            gains = {one: difference(scores[one], scores[self._best]) for one in asked}
+            # The best swap of each layer, the largest gain first.
+            ranked = sorted((one for one in asked if gains[one].mean > 0), key=lambda one: -gains[one].mean)
+            by_layer: dict[int, frozenset[int]] = {}
+            for one in ranked:
+                by_layer.setdefault(*asked[one])
+            if not by_layer:
+                return
+            together, tried = self._best, []
+            for layer, kept in by_layer.items():
+                together = together.with_layer(layer, sorted(kept))
+                tried.append(together)
+            chosen = {0, len(tried) // 4, len(tried) // 2, len(tried) - 1}
+            if not (yield from self._try([tried[place] for place in sorted(chosen)], "swaps")):
+                return
+
+    def _neighbours(self) -> Steps[None]:
+        """Mutations of the best one, raced; until none is clearly better."""
+        for _ in range(_ROUNDS_OF_NEIGHBOURS):
+            points = points_of(self._best, self._now, self.space.unit)
+            neighbours = [self._mutated(points) for _ in range(4 * _NEIGHBOURS)]
+            new = [one for one in dict.fromkeys(neighbours) if one not in self._scores][:_NEIGHBOURS]
+            if not new:
+                return
+            if not self._take((yield from race(new)), "neighbours"):
+                return
+
+    def _mutated(self, points) -> Candidate:
+        counts = self.space.mutate(self._counts, self._generator, 2, 2)
+        candidate = self._best
+        for layer, now, then in zip(self.space.layers, self._counts, counts):
+            kept = set(points[layer].kept)
+            for _ in range(0, then - now, self.space.unit):
+                point = points_of(candidate, self._now, self.space.unit)[layer]
+                kept = point.without(point.kept_in_order[0])
+                candidate = candidate.with_layer(layer, sorted(kept))
+            for _ in range(0, now - then, self.space.unit):
+                point = points_of(candidate, self._now, self.space.unit)[layer]
+                kept = point.with_back(point.removed_in_order[0])
+                candidate = candidate.with_layer(layer, sorted(kept))
+        return candidate
+
+
+def _with(counts: Sequence[int], place: int, count: int) -> list[int]:
+    return [count if each == place else now for each, now in enumerate(counts)]

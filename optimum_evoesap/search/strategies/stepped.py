@@ -1,0 +1,63 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""[`SteppedStrategy`]: a strategy written as one function that asks, gets the answer, and goes on."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from ...options import EvoESAPOptions
+from ..allocation import AllocationSpace
+from ..candidate import Candidate
+from ..rounds import Round
+from .strategy import Strategy
+
+
+if TYPE_CHECKING:
+    from ...calibration.criteria import PruningOrder
+    from ...fitness.window_scores import WindowScores
+
+Answer = TypeVar("Answer")
+# What a step of a strategy is: it yields rounds, is sent the scores of their candidates, and returns what it found.
+Steps = Generator[Round, "dict[Candidate, WindowScores]", Answer]
+
+
+class SteppedStrategy(Strategy):
+    """Runs `steps`, which yields a [`Round`] where it needs scores and gets them as a dict.
+
+    Args:
+        space: The allowed allocations.
+        order: Which experts of a layer go first.
+        options: Sizes and seed of the search.
+    """
+
+    def __init__(self, space: AllocationSpace, order: PruningOrder, options: EvoESAPOptions):
+        super().__init__(space, order, options)
+        self._steps: Steps[None] = self.steps()
+        self._round: Round | None = None
+        self._answers: dict[Candidate, WindowScores] = {}
+
+    @abstractmethod
+    def steps(self) -> Steps[None]:
+        """The whole search."""
+
+    def ask(self) -> Round | Sequence[Candidate]:
+        """The round that `steps` waits for."""
+        while self._round is None or len(self._answers) == len(set(self._round.candidates)):
+            answers, self._answers = self._answers, {}
+            try:
+                self._round = next(self._steps) if self._round is None else self._steps.send(answers)
+            except StopIteration:
+                self._round = Round(())
+                return self._round
+        return self._round
+
+    def tell(self, candidate: Candidate, scores: WindowScores) -> None:
+        """Keep the answer until the round is complete.
+
+        Args:
+            candidate: One of the round.
+            scores: What it scored on each window.
+        """
+        self._answers[candidate] = scores
