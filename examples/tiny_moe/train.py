@@ -18,7 +18,7 @@ from make_data import HELDOUT_FILE, read_jsonl
 from make_tokenizer import ASSISTANT, chat_text
 from tasks import generate, prompt_of
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
-from transformers import AutoTokenizer, OlmoeConfig, OlmoeForCausalLM, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, OlmoeConfig, OlmoeForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
 
@@ -84,7 +84,7 @@ def dense_experts(
     return inner.flatten(1).to(gate.dtype) @ self.down_proj.transpose(1, 2).flatten(0, 1).to(gate.dtype)
 
 
-def build_model(args: argparse.Namespace, tokenizer: PreTrainedTokenizerBase) -> OlmoeForCausalLM:
+def build_model(args: argparse.Namespace, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     """An OLMoE with random weights."""
     config = OlmoeConfig(
         vocab_size=len(tokenizer),
@@ -101,8 +101,12 @@ def build_model(args: argparse.Namespace, tokenizer: PreTrainedTokenizerBase) ->
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
+    return with_dense_experts(OlmoeForCausalLM(config))
+
+
+def with_dense_experts(model: PreTrainedModel) -> PreTrainedModel:
+    """The same model, which from now on computes every expert on every token."""
     ALL_EXPERTS_FUNCTIONS.register("dense", dense_experts)
-    model = OlmoeForCausalLM(config)
     model.config._experts_implementation = "dense"
     return model
 
@@ -134,11 +138,15 @@ def balance_loss(router_logits: tuple[torch.Tensor, ...], mask: torch.Tensor, to
 
 
 def training_loss(
-    model: OlmoeForCausalLM, tokens: torch.Tensor, numbers: torch.Tensor, prompt_weight: float, open_rows: int
+    model: PreTrainedModel, tokens: torch.Tensor, numbers: torch.Tensor, prompt_weight: float, open_rows: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weighted next-token loss with the load-balancing loss, and the loss on the assistant's tokens alone."""
+    """Weighted next-token loss with the load-balancing loss, and the loss on the assistant's tokens alone.
+
+    A model whose config names no weight for the load-balancing loss is trained without.
+    """
     mask = attention_mask(numbers, open_rows)
-    output = model.model(tokens, attention_mask=mask, output_router_logits=True, use_cache=False)
+    balance_weight = getattr(model.config, "router_aux_loss_coef", 0.0)
+    output = model.model(tokens, attention_mask=mask, output_router_logits=balance_weight > 0, use_cache=False)
     logits = model.lm_head(output.last_hidden_state[:, :-1])
     losses = F.cross_entropy(logits.flatten(0, 1).float(), tokens[:, 1:].flatten(), reduction="none")
     target, same = numbers[:, 1:].flatten(), (numbers[:, 1:] // 2 == numbers[:, :-1] // 2).flatten()
@@ -146,12 +154,14 @@ def training_loss(
     # The first token of a chat cannot be known from the chat before it, so it has no weight.
     weight = torch.where(target >= 0, reply + (1 - reply) * prompt_weight, 0.0) * same
     loss = (losses * weight).sum() / weight.sum()
-    balance = balance_loss(output.router_logits, numbers >= 0, model.config.num_experts_per_tok)
+    if balance_weight > 0:
+        balance = balance_loss(output.router_logits, numbers >= 0, model.config.num_experts_per_tok)
+        loss = loss + balance_weight * balance
     reply_loss = (losses * reply).sum() / reply.sum()
-    return loss + model.config.router_aux_loss_coef * balance, reply_loss.detach()
+    return loss, reply_loss.detach()
 
 
-def make_optimizer(model: OlmoeForCausalLM, lr: torch.Tensor, weight_decay: float) -> torch.optim.AdamW:
+def make_optimizer(model: PreTrainedModel, lr: torch.Tensor, weight_decay: float) -> torch.optim.AdamW:
     """AdamW with weight decay on the matrices only."""
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     others = [p for p in model.parameters() if p.ndim < 2]
@@ -159,11 +169,11 @@ def make_optimizer(model: OlmoeForCausalLM, lr: torch.Tensor, weight_decay: floa
     return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=lr.is_cuda, capturable=lr.is_cuda)
 
 
-def learning_rate(step: int, args: argparse.Namespace) -> float:
-    """Linear warm-up, then a cosine down to a hundredth."""
+def learning_rate(step: int, seconds: float, args: argparse.Namespace) -> float:
+    """Linear warm-up, then a cosine down to a hundredth at the last step, or when the time is up if that is sooner."""
     if step < args.warmup:
         return args.lr * (step + 1) / args.warmup
-    progress = (step - args.warmup) / max(1, args.steps - args.warmup)
+    progress = max((step - args.warmup) / max(1, args.steps - args.warmup), min(1.0, seconds / args.seconds))
     return args.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
@@ -171,8 +181,13 @@ Losses = tuple[torch.Tensor, torch.Tensor]
 Step = Callable[[torch.Tensor, torch.Tensor], Losses]
 
 
-def make_step(model: OlmoeForCausalLM, lr: torch.Tensor, args: argparse.Namespace) -> Step:
-    """One step of training on a batch."""
+def make_step(
+    model: PreTrainedModel,
+    lr: torch.Tensor,
+    args: argparse.Namespace,
+    after_step: Callable[[torch.Tensor], None] = lambda numbers: None,
+) -> Step:
+    """One step of training on a batch; `after_step` is called with the numbers of its tokens."""
     optimizer = make_optimizer(model, lr, args.weight_decay)
     loss_function = torch.compile(training_loss, dynamic=False) if args.compile else training_loss
     open_rows = round(args.rows * args.open_rows)
@@ -184,6 +199,7 @@ def make_step(model: OlmoeForCausalLM, lr: torch.Tensor, args: argparse.Namespac
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+        after_step(numbers)
         return loss.detach(), reply_loss
 
     return step
@@ -222,21 +238,33 @@ class RecordedStep:
         return losses
 
 
-def train(model: OlmoeForCausalLM, tokenizer: PreTrainedTokenizerBase, args: argparse.Namespace) -> None:
-    """Run the training loop, printing the loss and now and then the held-out exact match."""
+def fast_step(model: PreTrainedModel, lr: torch.Tensor, args: argparse.Namespace) -> Step:
+    """A step of training, recorded where there is a GPU."""
+    step = make_step(model, lr, args)
+    return RecordedStep(step) if lr.is_cuda else step
+
+
+def train(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    args: argparse.Namespace,
+    step_of: Callable[[PreTrainedModel, torch.Tensor, argparse.Namespace], Step] = fast_step,
+) -> int:
+    """Run the training loop, printing the loss and now and then the held-out exact match; return the steps done."""
     device = torch.device(args.device)
     heldout = read_jsonl(HELDOUT_FILE)
     chats = PackedChats(tokenizer, args.rows, args.length, args.seed, frozenset(map(prompt_of, heldout)))
     batches = iter(DataLoader(chats, batch_size=None, num_workers=args.workers, pin_memory=device.type == "cuda"))
     lr = torch.zeros((), device=device)
-    run_step = make_step(model, lr, args)
-    if device.type == "cuda":
-        run_step = RecordedStep(run_step)
+    run_step = step_of(model, lr, args)
     start = time.perf_counter()
     model.train()
     for step in range(args.steps):
         tokens, numbers = (part.to(device, torch.int64, non_blocking=True) for part in next(batches))
-        lr.fill_(learning_rate(step, args))
+        seconds = time.perf_counter() - start
+        if seconds >= args.seconds:
+            return step
+        lr.fill_(learning_rate(step, seconds, args))
         loss, reply_loss = run_step(tokens, numbers)
         if step % args.log_every == 0:
             seconds = time.perf_counter() - start
@@ -244,9 +272,10 @@ def train(model: OlmoeForCausalLM, tokenizer: PreTrainedTokenizerBase, args: arg
         if (step + 1) % args.eval_every == 0:
             print(json.dumps(exact_match(model, tokenizer, heldout, batch_size=320)), flush=True)
             model.train()
+    return args.steps
 
 
-def save(model: OlmoeForCausalLM, tokenizer: PreTrainedTokenizerBase, output: Path) -> None:
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, output: Path) -> None:
     """Write the checkpoint in bfloat16."""
     model.config._experts_implementation = None
     model.generation_config.pad_token_id = tokenizer.pad_token_id
@@ -256,7 +285,7 @@ def save(model: OlmoeForCausalLM, tokenizer: PreTrainedTokenizerBase, output: Pa
     print(f"{model.num_parameters():,} parameters, {(output / 'model.safetensors').stat().st_size / 1e6:.2f} MB")
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=HERE / "checkpoint")
     parser.add_argument("--tokenizer", type=Path, default=HERE / "checkpoint")
@@ -268,6 +297,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--top-k", type=int, default=2)
     parser.add_argument("--aux-loss", type=float, default=0.01)
     parser.add_argument("--steps", type=int, default=30000)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="end after this time where it is not enough")
     parser.add_argument("--rows", type=int, default=64, help="rows in a batch")
     parser.add_argument("--length", type=int, default=512, help="tokens in a row")
     parser.add_argument("--open-rows", type=float, default=0.25, help="share of the rows where chats see each other")
@@ -282,7 +312,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--autocast", action=argparse.BooleanOptionalAction, default=torch.cuda.is_available())
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=torch.cuda.is_available())
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def main() -> None:
