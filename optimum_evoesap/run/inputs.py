@@ -88,8 +88,7 @@ class ModelInputs:
             sequence_length=config.sequence_length,
             seed=config.seed,
             packing=config.packing,
-            # The criterion looks at every token; only the fitness scores some.
-            scored_tokens=config.scored_tokens if kind == "search" else "all",
+            scored_tokens=config.scored_tokens,
             columns=config.columns,
             split=config.data_split,
             config_name=config.data_config,
