@@ -30,6 +30,14 @@ from .models.processors import Processor, find_processor, load_processor
 from .models.short_repr import ShortRepr
 from .models.size import model_size
 from .models.sparse_model import SparseModel
+from .reports.applied import (
+    applied_result,
+    check_result,
+    configuration_of,
+    is_result,
+    read_result,
+    warn_of_another_base,
+)
 from .reports.progress import progress_rows
 from .reports.record import record_run
 from .reports.result import PruningResult
@@ -113,6 +121,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         model_or_path: str | Path | PreTrainedModel,
         config: EvoESAPConfig | None = None,
         tokenizer: Processor | str | Path | None = None,
+        result: PruningResult | str | Path | None = None,
         **model_kwargs: Any,
     ) -> MoEPruner:
         """Load a model, unless it is one already, and make its pruner.
@@ -121,25 +130,38 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             model_or_path: Folder, Hub id, or a loaded model.
             config: The choices.
             tokenizer: A tokenizer or processor, or its folder or Hub id; by default the one beside the model.
+            result: A result that `apply` or `prune` will get, to find out whether it fits before any weight is read.
             **model_kwargs: Go to `from_pretrained` of the class that the checkpoint was made with: `dtype`,
                 `device_map`, `revision`, ...
 
         Raises:
             ValueError: As for the class; before any weight is read.
         """
+        # What is elsewhere has revisions and subfolders of its own; only the way to the Hub is the same.
+        own = {name: value for name, value in model_kwargs.items() if name in ("token", "cache_dir")}
         if isinstance(tokenizer, (str, Path)):
-            # A tokenizer of its own has revisions and subfolders of its own; only the way to the Hub is the same.
-            own = {name: value for name, value in model_kwargs.items() if name in ("token", "cache_dir")}
             tokenizer = load_processor(str(tokenizer), **own)
+        if isinstance(result, (str, Path)):
+            result = PruningResult.from_pretrained(result, **own)
+        if result is not None:
+            config = configuration_of(result, config or EvoESAPConfig())
         if isinstance(model_or_path, PreTrainedModel):
             if model_kwargs:
                 raise ValueError(f"The model is loaded already; {', '.join(model_kwargs)} would have no effect.")
-            return cls(model_or_path, config, tokenizer)
+            return cls._checked(SparseModel(model_or_path), config, tokenizer, result)
         path = str(model_or_path)
-        sparse_model = load_model(path, lambda bare: cls(bare, config), **model_kwargs)
+        sparse_model = load_model(path, lambda bare: cls._checked(bare, config, None, result), **model_kwargs)
         if tokenizer is None:
             tokenizer = find_processor(path, **model_kwargs)
         return cls(sparse_model, config, tokenizer)
+
+    @classmethod
+    def _checked(
+        cls, model: SparseModel, config: EvoESAPConfig | None, tokenizer: Any, result: PruningResult | None
+    ) -> MoEPruner:
+        if result is not None and config is not None:
+            check_result(result, model, config)
+        return cls(model, config, tokenizer)
 
     def prune(
         self,
@@ -155,6 +177,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         revision: str | None = None,
         commit_message: str | None = None,
         create_pr: bool = False,
+        result: PruningResult | str | Path | None = None,
     ) -> PreTrainedModel:
         """Calibrate, rank, search, apply, and save or push.
 
@@ -173,6 +196,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             revision: Branch to push to.
             commit_message: Message of the commit.
             create_pr: Open a pull request.
+            result: A result to apply in place of calibrating and searching, as in `apply`.
 
         Returns:
             The pruned model.
@@ -198,14 +222,17 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
                 raise ValueError("remote_code=True has no effect without save_directory or push_to_hub.")
             check_remote_code(self.model)
         self._check_whole()
+        if result is not None and not (calibration_data is None and search_data is None):
+            raise ValueError("A result needs no data: calibration_data and search_data would have no effect with it.")
         if save_directory is not None:
             check_output_folder(save_directory, self.model.name_or_path)
             warn_of_replacement(save_directory)
         with RunState(save_directory, resume) as state:
             if save_directory is not None:
                 clear_partial_checkpoint(save_directory)
-            self._prepare(calibration_data, search_data)
-            self._walk(state)
+            if result is None:
+                self._prepare(calibration_data, search_data)
+            self._walk(state, result)
             if save_directory is not None:
                 names = self._write(save_directory, remote_code=remote_code)
                 if push is not None:
@@ -299,28 +326,54 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             )
         return self._found.best.removed(self.space.num_experts)
 
-    def apply(self, allocation: Sequence[int] | Mapping[int, int] | None = None) -> PreTrainedModel:
+    def apply(
+        self,
+        allocation: (
+            Sequence[int] | Mapping[int, int] | Mapping[int, Sequence[int]] | PruningResult | str | Path | None
+        ) = None,
+    ) -> PreTrainedModel:
         """Remove the experts from the model, in place.
+
+        A result of another run needs neither data nor a search here. The checkpoint that it makes of the model it was
+        found on has the weights of that run's, bit for bit. Of another model of the same shape a warning is logged.
 
         Args:
             allocation: Experts to remove from each sparse layer, as a list or as a dict from decoder layer to count;
-                by default what `search` found.
+                by default what `search` found. Or a [`PruningResult`], also as its `evoesap_result.json`, the folder
+                that holds it or its repository on the Hub; or `kept_experts` themselves, by decoder layer.
 
         Raises:
-            ValueError: A wrong allocation, no order yet, or a model that has been pruned already.
+            ValueError: A wrong allocation, no order yet, a result that does not fit, or a model that has been pruned
+                already.
         """
         self._check_whole()
+        if is_result(allocation):
+            return self._apply_result(allocation)
         if self.order is None or (allocation is None and self._found is None):
             raise ValueError("Nothing to apply yet: call calibrate(), rank() and search() first.")
         if allocation is not None:
-            self._take(allocation)
+            self._take(allocation)  # type: ignore[arg-type]
         found = self._found
         assert found is not None
         if "search" not in self._inputs.prepared:
             self._config = self.config.replace(search_dataset=None)  # none was read
         given = (self.sparse_model, self.space, self.config, self.tokenizer)
-        result = record_run(*given, found, self._inputs.prepared)
-        self._is_whole = False
+        weights = self._state.weights(self.model)
+        return self._remove(found, record_run(*given, found, self._inputs.prepared, weights))
+
+    def _apply_result(self, given: Any) -> PreTrainedModel:
+        result = read_result(given, self.sparse_model)
+        config = configuration_of(result, self.config)
+        space, candidate = check_result(result, self.sparse_model, config)
+        self.sparse_model.check_rebuild()
+        weights = self._state.weights(self.model)
+        warn_of_another_base(result, self.model, weights)
+        self._config, self.space = config, space
+        record = applied_result(result, self.sparse_model, candidate, self.tokenizer, weights)
+        return self._remove(SearchOutcome(candidate, {}, []), record)
+
+    def _remove(self, found: SearchOutcome, result: PruningResult) -> PreTrainedModel:
+        self._found, self._is_whole = found, False
         self.sparse_model.remove(found.best)
         result.parameters["after"], result.size_in_bytes["after"] = model_size(self.model)
         self.result = result
@@ -412,14 +465,15 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         """The search, one entry a generation."""
         return self._found.history if self._found else []
 
-    def _walk(self, state: RunState) -> None:
+    def _walk(self, state: RunState, result: PruningResult | str | Path | None) -> None:
         """All stages, with the state of a run; stages that are called later are not of that run."""
         self._state = state
         try:
-            self.calibrate()
-            self.rank()
-            self.search()
-            self.apply()
+            if result is None:
+                self.calibrate()
+                self.rank()
+                self.search()
+            self.apply(result)
         finally:
             self._state = RunState()
 

@@ -129,4 +129,7 @@ def _write_without_local_paths(config: EvoESAPConfig, result: PruningResult, dir
     EvoESAPConfig(**clean_value(config.to_dict())).save_pretrained(directory)
     data = {kind: clean_value(summary) for kind, summary in result.data.items()}
     base_model = result.base_model if is_hub_id(result.base_model) else None
-    replace(result, base_model=base_model, data=data).save(directory)
+    applied_from = dict(result.applied_from)
+    for name in applied_from.keys() & {"result", "base_model"}:
+        applied_from[name] = applied_from[name] if is_hub_id(applied_from[name]) else None
+    replace(result, base_model=base_model, data=data, applied_from=applied_from).save(directory)

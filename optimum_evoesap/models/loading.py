@@ -17,6 +17,7 @@ from transformers import (
 
 from ..adapters.structure import build_on_meta
 from .classes import ModelChoice, choose_model
+from .hub_file import is_path
 from .processors import source_kwargs
 from .sparse_model import SparseModel
 
@@ -93,7 +94,7 @@ def _overrides(model_kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _load_config(path: str, source: dict[str, Any], overrides: dict[str, Any]) -> PretrainedConfig:
-    if (path.startswith((".", "/", "~")) or path.count("/") > 1) and not Path(path).is_dir():
+    if is_path(path) and not Path(path).is_dir():
         raise FileNotFoundError(f"There is no folder {path}; give the folder of a model, or the id of one on the Hub.")
     if isinstance(overrides.get("config"), PretrainedConfig):
         return overrides["config"]

@@ -32,6 +32,8 @@ class AllocationSpace:
         budget: Experts to remove in all (a multiple of `unit`).
         unit: Experts that go together: the number of groups that must stay equal, otherwise 1.
         layers: Decoder-layer indices of the sparse layers, for messages.
+        num_groups: For each layer, groups that its router keeps equal; by default one each.
+        protected: For each layer, experts that never go; by default none.
     """
 
     num_experts: tuple[int, ...]
@@ -39,6 +41,8 @@ class AllocationSpace:
     budget: int
     unit: int = 1
     layers: tuple[int, ...] = ()
+    num_groups: tuple[int, ...] = ()
+    protected: tuple[frozenset[int], ...] = ()
 
     @classmethod
     def from_sparsity(

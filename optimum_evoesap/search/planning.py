@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from ..adapters import MoELayer
 from ..configuration import EvoESAPConfig
@@ -37,12 +38,14 @@ def allocation_space(config: EvoESAPConfig, layers: Sequence[MoELayer]) -> Alloc
             )
     unit = max(layer.num_groups for layer in layers)
     indices = [layer.index for layer in layers]
+    num_groups = tuple(layer.num_groups for layer in layers)
     if isinstance(config.allocation, str):
-        return AllocationSpace.from_sparsity(config.sparsity or 0.0, num_experts, min_kept, unit, indices)
+        space = AllocationSpace.from_sparsity(config.sparsity or 0.0, num_experts, min_kept, unit, indices)
+        return replace(space, num_groups=num_groups)
     counts = explicit_counts(config.allocation, indices)
     space = AllocationSpace.from_limits(num_experts, min_kept, sum(counts), unit, indices)
     space.check(counts)
-    return space
+    return replace(space, num_groups=num_groups)
 
 
 def fixed_allocation(config: EvoESAPConfig, space: AllocationSpace) -> Allocation | None:
