@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optimum.quantization_base import OptimumQuantizer
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from .calibration.criteria import PruningOrder, pruning_order
+from .calibration.criteria import PruningOrder, order_experts, score_experts
 from .calibration.observer import observe_experts
 from .calibration.statistics import ExpertStatistics
 from .checkpoint.files import check_output_folder, clear_partial_checkpoint, warn_of_replacement
@@ -39,6 +40,7 @@ from .reports.applied import (
     warn_of_another_base,
 )
 from .reports.progress import progress_rows
+from .reports.ranking import Ranking
 from .reports.record import record_run
 from .reports.result import PruningResult
 from .run.code_digest import fitness_digests
@@ -110,6 +112,8 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         self.statistics: ExpertStatistics | None = None
         self.order: PruningOrder | None = None
         self.result: PruningResult | None = None
+        self._ranking: Ranking | None = None
+        self._expert_scores: dict[int, Tensor] = {}
         self._found: SearchOutcome | None = None
         self._inputs = ModelInputs(self.model, self.config, tokenizer)
         self._state = RunState()
@@ -178,6 +182,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         commit_message: str | None = None,
         create_pr: bool = False,
         result: PruningResult | str | Path | None = None,
+        ranking: str | Path | None = None,
     ) -> PreTrainedModel:
         """Calibrate, rank, search, apply, and save or push.
 
@@ -197,6 +202,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             commit_message: Message of the commit.
             create_pr: Open a pull request.
             result: A result to apply in place of calibrating and searching, as in `apply`.
+            ranking: A ranking to load in place of calibrating, as in `load_ranking`.
 
         Returns:
             The pruned model.
@@ -222,17 +228,18 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
                 raise ValueError("remote_code=True has no effect without save_directory or push_to_hub.")
             check_remote_code(self.model)
         self._check_whole()
-        if result is not None and not (calibration_data is None and search_data is None):
-            raise ValueError("A result needs no data: calibration_data and search_data would have no effect with it.")
+        _check_effect(calibration_data, search_data, result, ranking)
         if save_directory is not None:
             check_output_folder(save_directory, self.model.name_or_path)
             warn_of_replacement(save_directory)
         with RunState(save_directory, resume) as state:
             if save_directory is not None:
                 clear_partial_checkpoint(save_directory)
-            if result is None:
-                self._prepare(calibration_data, search_data)
-            self._walk(state, result)
+            self._state = state
+            try:
+                self._walk(calibration_data, search_data, result, ranking)
+            finally:
+                self._state = RunState()  # stages that are called later are not of that run
             if save_directory is not None:
                 names = self._write(save_directory, remote_code=remote_code)
                 if push is not None:
@@ -270,7 +277,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             ValueError: The data cannot be used, or the model is pruned already.
         """
         self._check_whole()
-        self.statistics = self.order = self._found = None
+        self.statistics = self.order = self._found = self._ranking = None
         data = self._get_data("calibration", calibration_data)
         key = self._state.key(self.model, data.fingerprint)
         statistics = self._state.load_statistics(key)
@@ -292,9 +299,46 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         self._check_whole()
         if self.statistics is None:
             raise ValueError("Nothing to rank by yet: call calibrate() first.")
+        return self._order_by(score_experts(self.statistics, self.config.criterion))
+
+    def load_ranking(
+        self,
+        name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+    ) -> PruningOrder:
+        """Take what another run measured of this very model, in place of `calibrate` and `rank`.
+
+        Each run keeps it beside its result, as `evoesap_ranking.json`: another sparsity needs no new calibration, and
+        neither does another criterion that is made of the same statistics.
+
+        Args:
+            name_or_path: Such a file, the folder of a pruned checkpoint, or its repository on the Hub.
+            revision: Branch, tag or commit of the repository.
+            token: Access token for the Hub.
+            cache_dir: Where downloads are kept.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            OSError: The Hub has no such repository, or cannot be reached.
+            ValueError: It was measured on another model, or is no ranking.
+        """
+        self._check_whole()
+        ranking = Ranking.from_pretrained(name_or_path, revision=revision, token=token, cache_dir=cache_dir)
+        num_experts = dict(zip(self.sparse_layers, self.space.num_experts))
+        ranking.check_base(self.model, self._state.weights(self.model), num_experts)
+        self._inputs.prepared.pop("calibration", None)
+        self._config = self.config.replace(calibration_dataset=None)  # none is read
+        self.statistics, self._ranking = ranking.statistics, ranking
+        is_same = ranking.criterion == self.config.criterion
+        return self._order_by(ranking.scores) if is_same else self.rank()
+
+    def _order_by(self, scores: dict[int, Tensor]) -> PruningOrder:
         self._found = None
-        groups = {layer.index: layer.num_groups for layer in self.layers}
-        self.order = pruning_order(self.statistics, self.config.criterion, groups)
+        self._expert_scores = scores
+        self.order = order_experts(scores, {layer.index: layer.num_groups for layer in self.layers})
         return self.order
 
     def search(self, search_data: Any = None) -> list[int]:
@@ -359,7 +403,19 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             self._config = self.config.replace(search_dataset=None)  # none was read
         given = (self.sparse_model, self.space, self.config, self.tokenizer)
         weights = self._state.weights(self.model)
-        return self._remove(found, record_run(*given, found, self._inputs.prepared, weights))
+        record = record_run(*given, found, self._inputs.prepared, weights)
+        self._keep_ranking(record, weights)
+        return self._remove(found, record)
+
+    def _keep_ranking(self, record: PruningResult, weights: str) -> None:
+        """Make the ranking that goes beside a result; of a loaded one the data are those that it was measured on."""
+        if self._ranking is not None:
+            record.data = {"calibration": self._ranking.data, **record.data}
+        self._ranking = None
+        if self.statistics is not None and self.order is not None and self._expert_scores:
+            data = record.data.get("calibration", {})
+            made = (self.statistics, self.config.criterion, self._expert_scores, self.order, data)
+            self._ranking = Ranking.of(self.model, weights, *made)
 
     def _apply_result(self, given: Any) -> PreTrainedModel:
         result = read_result(given, self.sparse_model)
@@ -368,7 +424,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         self.sparse_model.check_rebuild()
         weights = self._state.weights(self.model)
         warn_of_another_base(result, self.model, weights)
-        self._config, self.space = config, space
+        self._config, self.space, self._ranking = config, space, None
         record = applied_result(result, self.sparse_model, candidate, self.tokenizer, weights)
         return self._remove(SearchOutcome(candidate, {}, []), record)
 
@@ -465,17 +521,19 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         """The search, one entry a generation."""
         return self._found.history if self._found else []
 
-    def _walk(self, state: RunState, result: PruningResult | str | Path | None) -> None:
-        """All stages, with the state of a run; stages that are called later are not of that run."""
-        self._state = state
-        try:
-            if result is None:
-                self.calibrate()
-                self.rank()
-                self.search()
+    def _walk(self, calibration_data: Any, search_data: Any, result: Any, ranking: Any) -> None:
+        """All stages that are not replaced by what another run left."""
+        if result is not None:
             self.apply(result)
-        finally:
-            self._state = RunState()
+            return
+        if ranking is not None:
+            self.load_ranking(ranking)
+        self._prepare(calibration_data, search_data)
+        if ranking is None:
+            self.calibrate()
+            self.rank()
+        self.search()
+        self.apply()
 
     def _summary(self) -> list[tuple[str, str]]:
         # One for each of the stages in `reports.progress`.
@@ -484,7 +542,8 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
 
     def _prepare(self, calibration_data: Any, search_data: Any) -> None:
         """Find everything that can be wrong with the data or the model before the long work starts."""
-        self._inputs.check_model(self._get_data("calibration", calibration_data))
+        if self._ranking is None or calibration_data is not None:
+            self._inputs.check_model(self._get_data("calibration", calibration_data))
         if self._needs_search_data(search_data):
             self._inputs.check_model(self._get_data("search", search_data))
             self._inputs.check_scored()
@@ -516,7 +575,8 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             self.search()
 
     def _write(self, directory: str | Path, **options: Any) -> list[str]:
-        return write_checkpoint(directory, self.model, self.tokenizer, self.config, self._applied_result(), **options)
+        written = (self.model, self.tokenizer, self.config, self._applied_result())
+        return write_checkpoint(directory, *written, ranking=self._ranking, **options)
 
     def _check_whole(self) -> None:
         """Every stage needs the unpruned model, all of it."""
@@ -528,3 +588,13 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         if self.result is None:
             raise ValueError("The model is not pruned yet: call prune() or apply() first.")
         return self.result
+
+
+def _check_effect(calibration_data: Any, search_data: Any, result: Any, ranking: Any) -> None:
+    """Raise where an argument of `prune` would have no effect beside the others."""
+    given = {"calibration_data": calibration_data, "search_data": search_data, "ranking": ranking}
+    replaced = {"result": list(given) if result is not None else [], "ranking": ["calibration_data"]}
+    for name, others in replaced.items() if ranking is not None or result is not None else ():
+        idle = [other for other in others if given[other] is not None]
+        if idle:
+            raise ValueError(f"{' and '.join(idle)} would have no effect: a {name} takes their place.")

@@ -59,6 +59,12 @@ class PruneCommand(BaseOptimumCLICommand):
             "--config",
             help="An evoesap_config.json, or the folder or Hub id that has one; options given next to it override it.",
         )
+        add_option(
+            pruning,
+            "--ranking",
+            help="What an earlier run measured of this model, in place of calibrating: its evoesap_ranking.json, the "
+            "folder that has one, or its repository on the Hub.",
+        )
         add_config_options(pruning)
         add_hub_options(parser.add_argument_group("Hub"))
 
@@ -70,7 +76,9 @@ class PruneCommand(BaseOptimumCLICommand):
 
 def _run(args: Namespace) -> None:
     from ..checkpoint.files import check_output_folder
+    from ..models.hub_file import find_file
     from ..pruner import MoEPruner
+    from ..reports.ranking import RANKING_NAME
     from ..reports.result import PruningResult
     from ..reports.summary import summarize
 
@@ -79,6 +87,9 @@ def _run(args: Namespace) -> None:
     logging.basicConfig(format="%(message)s")
     logging.getLogger("optimum_evoesap").setLevel(logging.INFO)
     check_output_folder(args.output, args.model)
+    ranking = None
+    if hasattr(args, "ranking"):
+        ranking = find_file(args.ranking, RANKING_NAME, token=getattr(args, "token", None)).path
     pruner = MoEPruner.from_pretrained(
         args.model,
         config=make_config(args),
@@ -87,7 +98,7 @@ def _run(args: Namespace) -> None:
         device_map=args.device_map,
         **source_options(args),
     )
-    pruner.prune(args.output, resume=args.resume, remote_code=args.remote_code, **hub)
+    pruner.prune(args.output, resume=args.resume, remote_code=args.remote_code, ranking=ranking, **hub)
     print(summarize(PruningResult.load(args.output), args.output))
 
 
@@ -106,12 +117,12 @@ def make_config(args: Namespace) -> EvoESAPConfig:
         config = _read_config(args.config, getattr(args, "token", None)).replace(**given)
     else:
         config = EvoESAPConfig(**given)
-    _check_data_are_named(config)
+    _check_data_are_named(config, hasattr(args, "ranking"))
     return config
 
 
-def _check_data_are_named(config: EvoESAPConfig) -> None:
-    needed = ("calibration", "search") if config.is_searched else ("calibration",)
+def _check_data_are_named(config: EvoESAPConfig, has_ranking: bool) -> None:
+    needed = [*([] if has_ranking else ["calibration"]), *(["search"] if config.is_searched else [])]
     missing = [f"--{kind}-dataset" for kind in needed if getattr(config, f"{kind}_dataset") is None]
     if missing:
         raise ValueError(

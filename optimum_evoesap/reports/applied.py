@@ -12,9 +12,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from ..calibration.criteria import CRITERIA
 from ..configuration import EvoESAPConfig
-from ..fitness import FITNESSES
 from ..models.classes import loader_name
 from ..models.size import dtype_name, model_size
 from ..models.sparse_model import SparseModel
@@ -92,20 +90,16 @@ def configuration_of(result: PruningResult, config: EvoESAPConfig) -> EvoESAPCon
         ValueError: The result removes nothing.
     """
     # A criterion of somebody's own, by which a result was found, need not be known here to apply it.
-    choices: dict[str, tuple[str | None, Mapping[str, Any]]] = {
-        "criterion": (result.criterion, CRITERIA),
-        "fitness": (result.fitness, FITNESSES),
-    }
-    names = {option: name for option, (name, known) in choices.items() if name in known}
-    for option, (name, known) in choices.items():
-        if name is not None and name not in known:
-            logger.warning(
-                "The %s %r of the result is not registered here, so evoesap_config.json names %r in its place; "
-                "evoesap_result.json has the right name.",
-                option,
-                name,
-                getattr(config, option),
-            )
+    named = {"criterion": result.criterion, "fitness": result.fitness}
+    names = {option: name for option, name in named.items() if name is not None and _is_known(config, option, name)}
+    for option in [each for each in named if named[each] is not None and each not in names]:
+        logger.warning(
+            "The %s %r of the result is not registered here, so evoesap_config.json names %r in its place; "
+            "evoesap_result.json has the right name.",
+            option,
+            named[option],
+            getattr(config, option),
+        )
     counts = dict(zip(result.sparse_layers, result.allocation))
     return config.replace(allocation=counts, calibration_dataset=None, search_dataset=None, seed=result.seed, **names)
 
@@ -208,6 +202,14 @@ def run_of(result: PruningResult) -> dict[str, Any]:
     """
     names = ("base_model", "base_weights", "dtype", "versions")
     return {name: result.applied_from[name] if result.applied_from else getattr(result, name) for name in names}
+
+
+def _is_known(config: EvoESAPConfig, option: str, name: str) -> bool:
+    try:
+        config.replace(**{option: name})
+    except ValueError:
+        return False
+    return True
 
 
 def _check_shape(result: PruningResult, sparse_model: SparseModel) -> None:
