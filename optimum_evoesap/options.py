@@ -24,6 +24,11 @@ class EvoESAPOptions:
         "Share of the routed experts to remove, in (0, 1), rounded to whole experts in each layer. Follows from an "
         "explicit allocation.",
     )
+    target_size: str | int | None = _option(
+        None,
+        "In place of sparsity: bytes that the tensors of the checkpoint may have, all parts of the model included, as "
+        "a number or with a unit, such as 24GB (10**9 bytes each) or 24GiB (2**30). As few experts as that takes go.",
+    )
     criterion: str = _option(
         "reap", "Which experts of a layer go first: frequency, ean, seer, reap or a registered name."
     )
@@ -74,4 +79,12 @@ class EvoESAPOptions:
     max_delta: int = _option(4, "Most experts that one mutation moves between two layers.")
     max_mutations: int = _option(3, "Most mutations between a parent and its child.")
     min_experts: int | None = _option(None, "Fewest experts kept in a layer; by default the model's top-k.")
+    keep: dict[int, list[int]] | None = _option(
+        None, "Experts that stay in any case, as {decoder layer: [experts]}; the others go in their order."
+    )
+    uniform_counts: bool = _option(
+        False,
+        "Remove the same number of experts from every sparse layer, for programs that read one number; which ones go "
+        "is still chosen.",
+    )
     seed: int = _option(42, "Seed of the data order and of the search.")

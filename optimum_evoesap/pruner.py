@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from .calibration.criteria import PruningOrder, order_experts, score_experts
 from .calibration.observer import observe_experts
+from .calibration.protection import protected_last
 from .calibration.statistics import ExpertStatistics
 from .checkpoint.files import check_output_folder, clear_partial_checkpoint, warn_of_replacement
 from .checkpoint.push import plan_push
@@ -106,7 +107,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         self.sparse_layers = self.sparse_model.indices
         self.tokenizer = tokenizer
         self._config = EvoESAPConfig() if config is None else copy.deepcopy(config)
-        self.space = allocation_space(self.config, self.layers)
+        self.space = allocation_space(self.config, self.layers, self.model)
         if self.config.allocation != "uniform":
             self.sparse_model.check_rebuild()
         self.statistics: ExpertStatistics | None = None
@@ -338,7 +339,8 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
     def _order_by(self, scores: dict[int, Tensor]) -> PruningOrder:
         self._found = None
         self._expert_scores = scores
-        self.order = order_experts(scores, {layer.index: layer.num_groups for layer in self.layers})
+        groups = {layer.index: layer.num_groups for layer in self.layers}
+        self.order = protected_last(order_experts(scores, groups), self.config.keep or {}, groups)
         return self.order
 
     def search(self, search_data: Any = None) -> list[int]:

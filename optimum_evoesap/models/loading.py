@@ -44,6 +44,8 @@ def load_model(path: str, check: Callable[[SparseModel], Any], **model_kwargs: A
     config = _load_config(path, source_kwargs(model_kwargs), _overrides(model_kwargs))
     choice = choose_model(config, path, bool(model_kwargs.get("trust_remote_code")))
     bare = SparseModel(_build_bare(choice, config))
+    # So that its size is about that of the checkpoint; which weights stay in float32 is known only once they are read.
+    bare.model.to(_dtype_of(config, model_kwargs.get("dtype", model_kwargs.get("torch_dtype"))))
     check(bare)
     _check_quantization(config, model_kwargs.get("quantization_config"), path)
     return bare.bind(choice.loader.from_pretrained(path, **model_kwargs))
@@ -86,6 +88,13 @@ def _check_quantization(config: PretrainedConfig, given: Any, path: str) -> None
             "quantization_config that has dequantize=True, where its method has that (FP8, MXFP4), or start from the "
             "model that it was made from; prune, then quantize."
         )
+
+
+def _dtype_of(config: PretrainedConfig, given: Any) -> torch.dtype:
+    """The dtype that weights will be read in; where only they themselves tell it, one that does not overrate them."""
+    if given is None or given == "auto" or isinstance(given, dict):
+        given = config.dtype or config.get_text_config(decoder=True).dtype or torch.bfloat16
+    return getattr(torch, given) if isinstance(given, str) else given
 
 
 def _overrides(model_kwargs: dict[str, Any]) -> dict[str, Any]:

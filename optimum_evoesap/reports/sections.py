@@ -57,7 +57,9 @@ def _choice(result: PruningResult, config: dict[str, Any]) -> str:
         how = "every sparse layer, of those that had different numbers of experts before, loses the same share"
     else:
         how = "how many go from each layer was given by the user"
-    return f"Within a sparse layer the criterion `{result.criterion}` decides which experts go first; {how}."
+    order = f"Within a sparse layer the criterion `{result.criterion}` decides which experts go first"
+    protected = ", but for those that were to stay in any case (`keep`)" if config.get("keep") else ""
+    return f"{order}{protected}; {how}."
 
 
 def _origin(result: PruningResult) -> str:
