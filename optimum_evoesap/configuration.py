@@ -175,7 +175,7 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
         for name in ("data_config", "data_revision"):
             if getattr(self, name) is not None and not isinstance(getattr(self, name), str):
                 self._fail(name, "give a string or None.")
-        for name in ("packing", "uniform_counts"):
+        for name in ("packing", "uniform_counts", "protect_super_experts"):
             if not isinstance(getattr(self, name), bool):
                 self._fail(name, "give True or False.")
         if self.columns is not None and not isinstance(self.columns, dict):

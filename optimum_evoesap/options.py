@@ -82,6 +82,12 @@ class EvoESAPOptions:
     keep: dict[int, list[int]] | None = _option(
         None, "Experts that stay in any case, as {decoder layer: [experts]}; the others go in their order."
     )
+    protect_super_experts: bool = _option(
+        False,
+        "Keep the experts with the most extreme outputs in any case: those whose largest output on the calibration "
+        "data has a norm above the 99.5th percentile of all experts and above a tenth of the largest (super experts, "
+        "arXiv 2507.23279).",
+    )
     uniform_counts: bool = _option(
         False,
         "Remove the same number of experts from every sparse layer, for programs that read one number; which ones go "

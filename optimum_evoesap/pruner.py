@@ -19,6 +19,7 @@ from .calibration.criteria import PruningOrder, order_experts, score_experts
 from .calibration.observer import observe_experts
 from .calibration.protection import protected_last
 from .calibration.statistics import ExpertStatistics
+from .calibration.super_experts import with_super_experts
 from .checkpoint.files import check_output_folder, clear_partial_checkpoint, warn_of_replacement
 from .checkpoint.push import plan_push
 from .checkpoint.remote_code import check_remote_code
@@ -339,8 +340,12 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
     def _order_by(self, scores: dict[int, Tensor]) -> PruningOrder:
         self._found = None
         self._expert_scores = scores
+        keep = dict(self.config.keep or {})
+        if self.config.protect_super_experts and self.statistics is not None:
+            keep = with_super_experts(keep, self.statistics)
+            self.space = allocation_space(self.config.replace(keep=keep or None), self.layers, self.model)
         groups = {layer.index: layer.num_groups for layer in self.layers}
-        self.order = protected_last(order_experts(scores, groups), self.config.keep or {}, groups)
+        self.order = protected_last(order_experts(scores, groups), keep, groups)
         return self.order
 
     def search(self, search_data: Any = None) -> list[int]:

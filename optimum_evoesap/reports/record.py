@@ -57,6 +57,7 @@ def record_run(
         num_experts=list(space.num_experts),
         allocation=allocation,
         kept_experts={layer: list(kept) for layer, kept in found.best.items()},
+        protected_experts={i: sorted(experts) for i, experts in zip(space.layers, space.protected) if experts},
         scores=scores,
         beats_uniform=scores["holdout_best"] > scores["holdout_uniform"] if is_compared else None,
         not_compared_because=not_compared_because,

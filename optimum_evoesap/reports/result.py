@@ -33,6 +33,8 @@ class PruningResult(ShortRepr):
         num_experts: Routed experts of each sparse layer before pruning.
         allocation: Experts removed from each sparse layer.
         kept_experts: For each decoder layer, the kept experts by their index in the unpruned model.
+        protected_experts: For decoder layers that have some, experts that were to stay in any case: those of `keep`,
+            and super experts.
         scores: Fitness by name: `best` (this allocation) and `uniform` on the search data, `holdout_best` and
             `holdout_uniform` on sequences that the search never saw. Empty when there were no search data.
         beats_uniform: Whether the allocation beats the uniform one on the held-out sequences (`None`: not compared).
@@ -64,6 +66,7 @@ class PruningResult(ShortRepr):
     num_experts: list[int]
     allocation: list[int]
     kept_experts: dict[int, list[int]]
+    protected_experts: dict[int, list[int]] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     beats_uniform: bool | None = None
     not_compared_because: str = ""
@@ -164,7 +167,9 @@ class PruningResult(ShortRepr):
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             result = cls(**{name: value for name, value in values.items() if name in known})
-            result.kept_experts = {int(layer): list(experts) for layer, experts in result.kept_experts.items()}
+            for name in ("kept_experts", "protected_experts"):
+                by_layer = {int(layer): list(experts) for layer, experts in getattr(result, name).items()}
+                setattr(result, name, by_layer)
         except (TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"{path} is not the result of a run of optimum-evoesap: {error}") from error
         return result

@@ -58,8 +58,10 @@ def _choice(result: PruningResult, config: dict[str, Any]) -> str:
     else:
         how = "how many go from each layer was given by the user"
     order = f"Within a sparse layer the criterion `{result.criterion}` decides which experts go first"
-    protected = ", but for those that were to stay in any case (`keep`)" if config.get("keep") else ""
-    return f"{order}{protected}; {how}."
+    if result.protected_experts:
+        count = sum(map(len, result.protected_experts.values()))
+        order += f", but for {count} that were to stay in any case (`protected_experts` in `evoesap_result.json`)"
+    return f"{order}; {how}."
 
 
 def _origin(result: PruningResult) -> str:

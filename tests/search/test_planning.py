@@ -136,7 +136,7 @@ def test_protected_experts_stay(model_type, tmp_path):
         assert [expert for expert in mine if expert not in keep[layer]] == [e for e in rest if e // size == group]
         assert set(mine[len(mine) - sum(expert in keep[layer] for expert in mine) :]) <= set(keep[layer])
     assert EvoESAPConfig.from_pretrained(tmp_path).keep == {layer: sorted(keep[layer])}
-    assert "were to stay in any case" in (tmp_path / "README.md").read_text()
+    assert "that were to stay in any case" in (tmp_path / "README.md").read_text()
     with pytest.raises(ValueError, match=rf"removes the protected experts .* of layer {layer}"):
         kept = dict(PruningResult.load(tmp_path).kept_experts)
         make_pruner(model_type, keep={layer: [e for e in order[layer] if e not in kept[layer]][:1]}).apply(kept)
