@@ -33,14 +33,8 @@ from .models.processors import Processor, find_processor, load_processor
 from .models.short_repr import ShortRepr
 from .models.size import model_size
 from .models.sparse_model import SparseModel
-from .reports.applied import (
-    applied_result,
-    check_result,
-    configuration_of,
-    is_result,
-    read_result,
-    warn_of_another_base,
-)
+from .reports.applied import applied_result, configuration_of, is_result, read_result
+from .reports.base_check import check_result, warn_of_another_base
 from .reports.progress import progress_rows
 from .reports.ranking import Ranking
 from .reports.record import record_run

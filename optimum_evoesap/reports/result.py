@@ -100,6 +100,12 @@ class PruningResult(ShortRepr):
         # A plain checkpoint can store only one number of experts, so the kept counts decide, not the removed ones.
         return len(set(self.kept_counts)) <= 1
 
+    @property
+    def run(self) -> dict[str, Any]:
+        """What the run that found it worked on, also where it was applied since: model, weights, dtype, versions."""
+        names = ("base_model", "base_weights", "dtype", "versions")
+        return {name: self.applied_from[name] if self.applied_from else getattr(self, name) for name in names}
+
     def _summary(self) -> list[tuple[str, str]]:
         verdict = "beats the uniform allocation" if self.beats_uniform else "does not beat the uniform allocation"
         if self.beats_uniform is None:

@@ -7,22 +7,11 @@ import dataclasses
 import json
 
 import pytest
-import torch
 
 from optimum_evoesap import EvoESAPConfig, MoEPruner, PruningResult
 from optimum_evoesap.calibration.criteria import CRITERIA
 from tests.model_matrix import make_model
 from tests.pruning import SMALL, make_pruner, rows
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A searched run of a group-limited model, and of one without groups: their folders by model type."""
-    folders = {}
-    for model_type in ("olmoe", "deepseek_v3"):
-        folders[model_type] = tmp_path_factory.mktemp(model_type)
-        make_pruner(model_type).prune(folders[model_type], rows(), rows(seed=1))
-    return folders
 
 
 def weights(folder):
@@ -31,8 +20,8 @@ def weights(folder):
 
 @pytest.mark.parametrize("model_type", ["olmoe", "deepseek_v3"])
 @pytest.mark.parametrize("form", ["folder", "file", "result"])
-def test_the_record_says_where_it_came_from(model_type, form, run, tmp_path, caplog):
-    folder, out = run[model_type], tmp_path / "out"
+def test_the_record_says_where_it_came_from(model_type, form, searched_runs, tmp_path, caplog):
+    folder, out = searched_runs[model_type], tmp_path / "out"
     given = {"folder": folder, "file": str(folder / "evoesap_result.json"), "result": PruningResult.load(folder)}[form]
     pruner = MoEPruner(make_model(model_type))
     pruner.prune(out, result=given)
@@ -60,73 +49,13 @@ def test_the_record_says_where_it_came_from(model_type, form, run, tmp_path, cap
     assert pruner.allocation == found.allocation and pruner.kept_experts == found.kept_experts
 
 
-def test_a_result_that_was_applied_is_still_that_of_its_run(run, tmp_path):
-    MoEPruner(make_model("olmoe")).prune(tmp_path / "second", result=run["olmoe"])
+def test_a_result_that_was_applied_is_still_that_of_its_run(searched_runs, tmp_path):
+    MoEPruner(make_model("olmoe")).prune(tmp_path / "second", result=searched_runs["olmoe"])
     pruner = MoEPruner(make_model("olmoe"))
     pruner.apply(tmp_path / "second")
-    found = PruningResult.load(run["olmoe"])
+    found = PruningResult.load(searched_runs["olmoe"])
     assert pruner.result.applied_from["versions"] == found.versions
     assert pruner.result.applied_from["result"] == str(tmp_path / "second")
-
-
-def test_another_base_of_the_same_shape_warns(run, caplog):
-    MoEPruner(make_model("olmoe", seed=1)).apply(run["olmoe"])
-    assert "The weights of a model made in memory are not those of a model made in memory" in caplog.text
-    assert "only read in another way" not in caplog.text
-    caplog.clear()
-    model = make_model("olmoe").to(torch.bfloat16)
-    MoEPruner(model).apply(run["olmoe"])
-    assert "only read in another way: dtype float32 there, bfloat16 here" in caplog.text
-
-
-def test_without_a_digest_the_names_are_compared(run, caplog):
-    found = dataclasses.replace(PruningResult.load(run["olmoe"]), base_weights=None, base_model="me/base")
-    model = make_model("olmoe")
-    model.config.name_or_path = "me/base"
-    MoEPruner(model).apply(found)
-    assert not caplog.records
-    model = make_model("olmoe")
-    model.config.name_or_path = "me/other"
-    MoEPruner(model).apply(found)
-    assert "The result is of me/base, the model is me/other" in caplog.text
-
-
-def test_another_shape_is_refused_before_weights_are_read(run, tmp_path):
-    make_model("deepseek_v3").config.save_pretrained(tmp_path)  # no weights at all
-    with pytest.raises(
-        ValueError, match=r"of a model made in memory \(olmoe, layers 0 to 2: 3 x 8 experts\).*deepseek"
-    ):
-        MoEPruner.from_pretrained(tmp_path, result=run["olmoe"])
-    pruner = MoEPruner(make_model("deepseek_v3"), EvoESAPConfig(sparsity=0.5))
-    with pytest.raises(ValueError, match="cannot be applied"):
-        pruner.apply(run["olmoe"])
-    pruner.apply(run["deepseek_v3"])  # a refusal leaves the model as it was
-
-
-def test_wrong_experts_are_refused_before_weights_are_read(run, tmp_path):
-    found = PruningResult.load(run["deepseek_v3"])
-    layer = found.sparse_layers[0]
-    kept = found.kept_experts[layer]
-    size = found.num_experts[0] // 3
-    absent = next(expert for expert in range(size) if expert not in kept)
-    other_group = [expert for expert in kept if expert != kept[-1]] + [absent]
-    too_few = [0, size, 2 * size]
-    cases = [
-        ({layer: [*kept[:-1], 99]}, None, "keeps the experts .*99"),
-        ({layer: [*kept[:-1], kept[0]]}, None, "keeps the experts"),
-        ({layer: other_group}, None, "3 groups of layer .* must stay equal"),
-        ({layer: kept[:-1]}, None, "contradicts itself"),
-        ({layer: too_few}, len(too_few), f"removes {found.num_experts[0] - 3} .*can go"),
-        ({layer + 7: kept}, None, "keeps experts of the layers"),
-    ]
-    make_model("deepseek_v3").config.save_pretrained(tmp_path)
-    for changed, count, message in cases:
-        allocation = list(found.allocation)
-        if count is not None:
-            allocation[0] = found.num_experts[0] - count
-        wrong = dataclasses.replace(found, kept_experts=found.kept_experts | changed, allocation=allocation)
-        with pytest.raises(ValueError, match=message):
-            MoEPruner.from_pretrained(tmp_path, result=wrong)
 
 
 def test_a_file_that_is_no_result(tmp_path):
@@ -157,8 +86,8 @@ def test_kept_experts_alone(tmp_path):
     assert weights(tmp_path / "again") == weights(tmp_path)
 
 
-def test_a_criterion_that_is_not_known_here_is_still_named(run, tmp_path, caplog):
-    found = dataclasses.replace(PruningResult.load(run["olmoe"]), criterion="somebodys")
+def test_a_criterion_that_is_not_known_here_is_still_named(searched_runs, tmp_path, caplog):
+    found = dataclasses.replace(PruningResult.load(searched_runs["olmoe"]), criterion="somebodys")
     assert "somebodys" not in CRITERIA
     MoEPruner(make_model("olmoe"), EvoESAPConfig(**SMALL)).prune(tmp_path, result=found)
     assert "criterion 'somebodys' of the result is not registered here" in caplog.text
