@@ -17,6 +17,7 @@ from .calibration.criteria import CRITERIA
 from .data.options import SCORED_TOKENS
 from .fitness import FITNESSES
 from .models.short_repr import CodeRepr
+from .models.size import parse_size
 from .options import EvoESAPOptions
 from .registry import STRATEGIES
 from .version import __version__
@@ -59,15 +60,23 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
             BaseConfig.__init__(self)
             for option in dataclasses.fields(EvoESAPOptions):
                 setattr(self, option.name, copy.deepcopy(options.get(option.name, option.default)))
-            if self.is_explicit:
-                if options.get("sparsity") is not None:
-                    remedy = "it follows from the removed counts in allocation; leave one of the two out."
-                    self._fail("sparsity", remedy)
-                self.sparsity = None
+            self._set_sparsity_aside(options.get("sparsity"))
             self._check_choices()
             self._check_numbers()
+            self._check_keep()
             self._check_allocation()
             self.__dict__["_is_fixed"] = True
+
+    def _set_sparsity_aside(self, given: Any) -> None:
+        """Removed counts, or a size, say how much goes; more than one of the three would contradict each other."""
+        if self.is_explicit and self.target_size is not None:
+            self._fail("target_size", "it follows from the removed counts in allocation; leave one of the two out.")
+        if not self.is_explicit and self.target_size is None:
+            return
+        if given is not None:
+            source = "the removed counts in allocation" if self.is_explicit else "target_size"
+            self._fail("sparsity", f"it follows from {source}; leave one of the two out.")
+        self.sparsity = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _OPTION_NAMES and self.__dict__.get("_is_fixed"):
@@ -101,7 +110,7 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
         return (config, unused) if returns_unused else config
 
     def replace(self, **changes: Any) -> EvoESAPConfig:
-        """A configuration with other values in some fields; removed counts as allocation take the place of a sparsity.
+        """A configuration with other values in some fields; a sparsity, a size and removed counts replace each other.
 
         Args:
             **changes: Any field of [`EvoESAPOptions`].
@@ -112,12 +121,16 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
         options = {name: getattr(self, name) for name in _OPTION_NAMES}
         allocation = changes.get("allocation", self.allocation)
         if not isinstance(allocation, str):
-            options["sparsity"] = None
-        elif self.is_explicit and "sparsity" not in changes:
+            options["sparsity"] = options["target_size"] = None
+        elif self.is_explicit and not changes.keys() & {"sparsity", "target_size"}:
             raise ValueError(
                 f"allocation={allocation!r} takes the place of removed counts and needs a sparsity: give it too, as "
                 f"in replace(allocation={allocation!r}, sparsity=0.5)."
             )
+        elif changes.get("target_size") is not None:
+            options["sparsity"] = None
+        elif changes.get("sparsity") is not None:
+            options["target_size"] = None
         return EvoESAPConfig(**options | changes)
 
     @property
@@ -162,13 +175,19 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
         for name in ("data_config", "data_revision"):
             if getattr(self, name) is not None and not isinstance(getattr(self, name), str):
                 self._fail(name, "give a string or None.")
-        if not isinstance(self.packing, bool):
-            self._fail("packing", "give True or False.")
+        for name in ("packing", "uniform_counts", "protect_super_experts"):
+            if not isinstance(getattr(self, name), bool):
+                self._fail(name, "give True or False.")
         if self.columns is not None and not isinstance(self.columns, dict):
             self._fail("columns", 'give a dict from role to column, such as {"prompt": "question"}, or None.')
 
     def _check_numbers(self) -> None:
-        if not self.is_explicit and not _is_number(self.sparsity, 0, 1, open_ends=True):
+        if self.target_size is not None:
+            try:
+                parse_size(self.target_size)
+            except ValueError as error:
+                self._fail("target_size", str(error))
+        elif not self.is_explicit and not _is_number(self.sparsity, 0, 1, open_ends=True):
             self._fail("sparsity", "give the share of experts to remove, strictly between 0 and 1, such as 0.25.")
         if not _is_number(self.holdout_fraction, 0, 1):
             self._fail("holdout_fraction", "give a share between 0 (no held-out comparison) and 1.")
@@ -186,6 +205,19 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
             self._fail("batch_size", "give a whole number of at least 1, or None for what suits the device.")
         if self.min_experts is not None and not _is_count(self.min_experts, 1):
             self._fail("min_experts", "give a whole number of at least 1, or None for the model's top-k.")
+
+    def _check_keep(self) -> None:
+        if self.keep is None:
+            return
+        remedy = "give a dict from decoder layer to a list of its experts, such as {0: [3, 17], 5: [2]}, or None."
+        if not isinstance(self.keep, dict) or not self.keep:
+            self._fail("keep", remedy)
+        for layer, experts in self.keep.items():
+            is_layer = _is_count(layer, 0) or str(layer).isdecimal()
+            if not (is_layer and isinstance(experts, (list, tuple)) and all(_is_count(each, 0) for each in experts)):
+                self._fail("keep", remedy)
+        # JSON turns the layer indices into strings.
+        self.keep = {int(layer): sorted(set(experts)) for layer, experts in self.keep.items()}
 
     def _check_allocation(self) -> None:
         given = self.allocation

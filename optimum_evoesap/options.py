@@ -24,6 +24,11 @@ class EvoESAPOptions:
         "Share of the routed experts to remove, in (0, 1), rounded to whole experts in each layer. Follows from an "
         "explicit allocation.",
     )
+    target_size: str | int | None = _option(
+        None,
+        "In place of sparsity: bytes that the tensors of the checkpoint may have, all parts of the model included, as "
+        "a number or with a unit, such as 24GB (10**9 bytes each) or 24GiB (2**30). As few experts as that takes go.",
+    )
     criterion: str = _option(
         "reap", "Which experts of a layer go first: frequency, ean, seer, reap or a registered name."
     )
@@ -84,6 +89,20 @@ class EvoESAPOptions:
     )
     max_minutes: float | None = _option(None, "Most minutes that the search may take; by default no limit.")
     min_experts: int | None = _option(None, "Fewest experts kept in a layer; by default the model's top-k.")
+    keep: dict[int, list[int]] | None = _option(
+        None, "Experts that stay in any case, as {decoder layer: [experts]}; the others go in their order."
+    )
+    protect_super_experts: bool = _option(
+        False,
+        "Keep the experts with the most extreme outputs in any case: those whose largest output on the calibration "
+        "data has a norm above the 99.5th percentile of all experts and above a tenth of the largest (super experts, "
+        "arXiv 2507.23279).",
+    )
+    uniform_counts: bool = _option(
+        False,
+        "Remove the same number of experts from every sparse layer, for programs that read one number; which ones go "
+        "is still chosen.",
+    )
     guard: bool = _option(
         True,
         "Take the uniform allocation where the one that was searched does not beat it on held-out windows.",

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optimum.quantization_base import OptimumQuantizer
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from .calibration.criteria import PruningOrder, pruning_order
+from .calibration.criteria import PruningOrder, order_experts, score_experts
 from .calibration.observer import observe_experts
+from .calibration.protection import protected_last
 from .calibration.statistics import ExpertStatistics
+from .calibration.super_experts import with_super_experts
 from .checkpoint.files import check_output_folder, clear_partial_checkpoint, warn_of_replacement
 from .checkpoint.push import plan_push
 from .checkpoint.remote_code import check_remote_code
@@ -29,7 +32,10 @@ from .models.processors import Processor, find_processor, load_processor
 from .models.short_repr import ShortRepr
 from .models.size import model_size
 from .models.sparse_model import SparseModel
+from .reports.applied import applied_result, configuration_of, is_result, read_result
+from .reports.base_check import check_result, warn_of_another_base
 from .reports.progress import progress_rows
+from .reports.ranking import Ranking
 from .reports.record import record_run
 from .reports.result import PruningResult
 from .run.code_digest import fitness_digests
@@ -96,12 +102,14 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         self.sparse_layers = self.sparse_model.indices
         self.tokenizer = tokenizer
         self._config = EvoESAPConfig() if config is None else copy.deepcopy(config)
-        self.space = allocation_space(self.config, self.layers)
+        self.space = allocation_space(self.config, self.layers, self.model)
         if self.config.allocation != "uniform":
             self.sparse_model.check_rebuild()
         self.statistics: ExpertStatistics | None = None
         self.order: PruningOrder | None = None
         self.result: PruningResult | None = None
+        self._ranking: Ranking | None = None
+        self._expert_scores: dict[int, Tensor] = {}
         self._found: SearchOutcome | None = None
         self._inputs = ModelInputs(self.model, self.config, tokenizer)
         self._state = RunState()
@@ -113,6 +121,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         model_or_path: str | Path | PreTrainedModel,
         config: EvoESAPConfig | None = None,
         tokenizer: Processor | str | Path | None = None,
+        result: PruningResult | str | Path | None = None,
         **model_kwargs: Any,
     ) -> MoEPruner:
         """Load a model, unless it is one already, and make its pruner.
@@ -121,25 +130,38 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             model_or_path: Folder, Hub id, or a loaded model.
             config: The choices.
             tokenizer: A tokenizer or processor, or its folder or Hub id; by default the one beside the model.
+            result: A result that `apply` or `prune` will get, to find out whether it fits before any weight is read.
             **model_kwargs: Go to `from_pretrained` of the class that the checkpoint was made with: `dtype`,
                 `device_map`, `revision`, ...
 
         Raises:
             ValueError: As for the class; before any weight is read.
         """
+        # What is elsewhere has revisions and subfolders of its own; only the way to the Hub is the same.
+        own = {name: value for name, value in model_kwargs.items() if name in ("token", "cache_dir")}
         if isinstance(tokenizer, (str, Path)):
-            # A tokenizer of its own has revisions and subfolders of its own; only the way to the Hub is the same.
-            own = {name: value for name, value in model_kwargs.items() if name in ("token", "cache_dir")}
             tokenizer = load_processor(str(tokenizer), **own)
+        if isinstance(result, (str, Path)):
+            result = PruningResult.from_pretrained(result, **own)
+        if result is not None:
+            config = configuration_of(result, config or EvoESAPConfig())
         if isinstance(model_or_path, PreTrainedModel):
             if model_kwargs:
                 raise ValueError(f"The model is loaded already; {', '.join(model_kwargs)} would have no effect.")
-            return cls(model_or_path, config, tokenizer)
+            return cls._checked(SparseModel(model_or_path), config, tokenizer, result)
         path = str(model_or_path)
-        sparse_model = load_model(path, lambda bare: cls(bare, config), **model_kwargs)
+        sparse_model = load_model(path, lambda bare: cls._checked(bare, config, None, result), **model_kwargs)
         if tokenizer is None:
             tokenizer = find_processor(path, **model_kwargs)
         return cls(sparse_model, config, tokenizer)
+
+    @classmethod
+    def _checked(
+        cls, model: SparseModel, config: EvoESAPConfig | None, tokenizer: Any, result: PruningResult | None
+    ) -> MoEPruner:
+        if result is not None and config is not None:
+            check_result(result, model, config)
+        return cls(model, config, tokenizer)
 
     def prune(
         self,
@@ -155,6 +177,8 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         revision: str | None = None,
         commit_message: str | None = None,
         create_pr: bool = False,
+        result: PruningResult | str | Path | None = None,
+        ranking: str | Path | None = None,
     ) -> PreTrainedModel:
         """Calibrate, rank, search, apply, and save or push.
 
@@ -173,6 +197,8 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             revision: Branch to push to.
             commit_message: Message of the commit.
             create_pr: Open a pull request.
+            result: A result to apply in place of calibrating and searching, as in `apply`.
+            ranking: A ranking to load in place of calibrating, as in `load_ranking`.
 
         Returns:
             The pruned model.
@@ -198,14 +224,18 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
                 raise ValueError("remote_code=True has no effect without save_directory or push_to_hub.")
             check_remote_code(self.model)
         self._check_whole()
+        _check_effect(calibration_data, search_data, result, ranking)
         if save_directory is not None:
             check_output_folder(save_directory, self.model.name_or_path)
             warn_of_replacement(save_directory)
         with RunState(save_directory, resume) as state:
             if save_directory is not None:
                 clear_partial_checkpoint(save_directory)
-            self._prepare(calibration_data, search_data)
-            self._walk(state)
+            self._state = state
+            try:
+                self._walk(calibration_data, search_data, result, ranking)
+            finally:
+                self._state = RunState()  # stages that are called later are not of that run
             if save_directory is not None:
                 names = self._write(save_directory, remote_code=remote_code)
                 if push is not None:
@@ -243,7 +273,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             ValueError: The data cannot be used, or the model is pruned already.
         """
         self._check_whole()
-        self.statistics = self.order = self._found = None
+        self.statistics = self.order = self._found = self._ranking = None
         data = self._get_data("calibration", calibration_data)
         key = self._state.key(self.model, data.fingerprint)
         statistics = self._state.load_statistics(key)
@@ -265,9 +295,51 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         self._check_whole()
         if self.statistics is None:
             raise ValueError("Nothing to rank by yet: call calibrate() first.")
+        return self._order_by(score_experts(self.statistics, self.config.criterion))
+
+    def load_ranking(
+        self,
+        name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+    ) -> PruningOrder:
+        """Take what another run measured of this very model, in place of `calibrate` and `rank`.
+
+        Each run keeps it beside its result, as `evoesap_ranking.json`: another sparsity needs no new calibration, and
+        neither does another criterion that is made of the same statistics.
+
+        Args:
+            name_or_path: Such a file, the folder of a pruned checkpoint, or its repository on the Hub.
+            revision: Branch, tag or commit of the repository.
+            token: Access token for the Hub.
+            cache_dir: Where downloads are kept.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            OSError: The Hub has no such repository, or cannot be reached.
+            ValueError: It was measured on another model, or is no ranking.
+        """
+        self._check_whole()
+        ranking = Ranking.from_pretrained(name_or_path, revision=revision, token=token, cache_dir=cache_dir)
+        num_experts = dict(zip(self.sparse_layers, self.space.num_experts))
+        ranking.check_base(self.model, self._state.weights(self.model), num_experts)
+        self._inputs.prepared.pop("calibration", None)
+        self._config = self.config.replace(calibration_dataset=None)  # none is read
+        self.statistics, self._ranking = ranking.statistics, ranking
+        is_same = ranking.criterion == self.config.criterion
+        return self._order_by(ranking.scores) if is_same else self.rank()
+
+    def _order_by(self, scores: dict[int, Tensor]) -> PruningOrder:
         self._found = None
+        self._expert_scores = scores
+        keep = dict(self.config.keep or {})
+        if self.config.protect_super_experts and self.statistics is not None:
+            keep = with_super_experts(keep, self.statistics)
+            self.space = allocation_space(self.config.replace(keep=keep or None), self.layers, self.model)
         groups = {layer.index: layer.num_groups for layer in self.layers}
-        self.order = pruning_order(self.statistics, self.config.criterion, groups)
+        self.order = protected_last(order_experts(scores, groups), keep, groups)
         return self.order
 
     def search(self, search_data: Any = None) -> list[int]:
@@ -291,28 +363,66 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             self._found = find_allocation(self.sparse_model, self.order, self.space, self.config, data, told)
         return self._found.best.removed(self.space.num_experts)
 
-    def apply(self, allocation: Sequence[int] | Mapping[int, int] | None = None) -> PreTrainedModel:
+    def apply(
+        self,
+        allocation: (
+            Sequence[int] | Mapping[int, int] | Mapping[int, Sequence[int]] | PruningResult | str | Path | None
+        ) = None,
+    ) -> PreTrainedModel:
         """Remove the experts from the model, in place.
+
+        A result of another run needs neither data nor a search here. The checkpoint that it makes of the model it was
+        found on has the weights of that run's, bit for bit. Of another model of the same shape a warning is logged.
 
         Args:
             allocation: Experts to remove from each sparse layer, as a list or as a dict from decoder layer to count;
-                by default what `search` found.
+                by default what `search` found. Or a [`PruningResult`], also as its `evoesap_result.json`, the folder
+                that holds it or its repository on the Hub; or `kept_experts` themselves, by decoder layer.
 
         Raises:
-            ValueError: A wrong allocation, no order yet, or a model that has been pruned already.
+            ValueError: A wrong allocation, no order yet, a result that does not fit, or a model that has been pruned
+                already.
         """
         self._check_whole()
+        if is_result(allocation):
+            return self._apply_result(allocation)
         if self.order is None or (allocation is None and self._found is None):
             raise ValueError("Nothing to apply yet: call calibrate(), rank() and search() first.")
         if allocation is not None:
-            self._take(allocation)
+            self._take(allocation)  # type: ignore[arg-type]
         found = self._found
         assert found is not None
         if "search" not in self._inputs.prepared:
             self._config = self.config.replace(search_dataset=None)  # none was read
         given = (self.sparse_model, self.space, self.config, self.tokenizer)
-        result = record_run(*given, found, self._inputs.prepared)
-        self._is_whole = False
+        weights = self._state.weights(self.model)
+        record = record_run(*given, found, self._inputs.prepared, weights)
+        self._keep_ranking(record, weights)
+        return self._remove(found, record)
+
+    def _keep_ranking(self, record: PruningResult, weights: str) -> None:
+        """Make the ranking that goes beside a result; of a loaded one the data are those that it was measured on."""
+        if self._ranking is not None:
+            record.data = {"calibration": self._ranking.data, **record.data}
+        self._ranking = None
+        if self.statistics is not None and self.order is not None and self._expert_scores:
+            data = record.data.get("calibration", {})
+            made = (self.statistics, self.config.criterion, self._expert_scores, self.order, data)
+            self._ranking = Ranking.of(self.model, weights, *made)
+
+    def _apply_result(self, given: Any) -> PreTrainedModel:
+        result = read_result(given, self.sparse_model)
+        config = configuration_of(result, self.config)
+        space, candidate = check_result(result, self.sparse_model, config)
+        self.sparse_model.check_rebuild()
+        weights = self._state.weights(self.model)
+        warn_of_another_base(result, self.model, weights)
+        self._config, self.space, self._ranking = config, space, None
+        record = applied_result(result, self.sparse_model, candidate, self.tokenizer, weights)
+        return self._remove(SearchOutcome(candidate, {}, []), record)
+
+    def _remove(self, found: SearchOutcome, result: PruningResult) -> PreTrainedModel:
+        self._found, self._is_whole = found, False
         self.sparse_model.remove(found.best)
         result.parameters["after"], result.size_in_bytes["after"] = model_size(self.model)
         self.result = result
@@ -404,16 +514,19 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         """The search, one entry a generation."""
         return self._found.history if self._found else []
 
-    def _walk(self, state: RunState) -> None:
-        """All stages, with the state of a run; stages that are called later are not of that run."""
-        self._state = state
-        try:
+    def _walk(self, calibration_data: Any, search_data: Any, result: Any, ranking: Any) -> None:
+        """All stages that are not replaced by what another run left."""
+        if result is not None:
+            self.apply(result)
+            return
+        if ranking is not None:
+            self.load_ranking(ranking)
+        self._prepare(calibration_data, search_data)
+        if ranking is None:
             self.calibrate()
             self.rank()
-            self.search()
-            self.apply()
-        finally:
-            self._state = RunState()
+        self.search()
+        self.apply()
 
     def _summary(self) -> list[tuple[str, str]]:
         # One for each of the stages in `reports.progress`.
@@ -422,7 +535,8 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
 
     def _prepare(self, calibration_data: Any, search_data: Any) -> None:
         """Find everything that can be wrong with the data or the model before the long work starts."""
-        self._inputs.check_model(self._get_data("calibration", calibration_data))
+        if self._ranking is None or calibration_data is not None:
+            self._inputs.check_model(self._get_data("calibration", calibration_data))
         if self._needs_search_data(search_data):
             self._inputs.check_model(self._get_data("search", search_data))
             self._inputs.check_scored()
@@ -467,7 +581,8 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             self.search()
 
     def _write(self, directory: str | Path, **options: Any) -> list[str]:
-        return write_checkpoint(directory, self.model, self.tokenizer, self.config, self._applied_result(), **options)
+        written = (self.model, self.tokenizer, self.config, self._applied_result())
+        return write_checkpoint(directory, *written, ranking=self._ranking, **options)
 
     def _check_whole(self) -> None:
         """Every stage needs the unpruned model, all of it."""
@@ -479,3 +594,13 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         if self.result is None:
             raise ValueError("The model is not pruned yet: call prune() or apply() first.")
         return self.result
+
+
+def _check_effect(calibration_data: Any, search_data: Any, result: Any, ranking: Any) -> None:
+    """Raise where an argument of `prune` would have no effect beside the others."""
+    given = {"calibration_data": calibration_data, "search_data": search_data, "ranking": ranking}
+    replaced = {"result": list(given) if result is not None else [], "ranking": ["calibration_data"]}
+    for name, others in replaced.items() if ranking is not None or result is not None else ():
+        idle = [other for other in others if given[other] is not None]
+        if idle:
+            raise ValueError(f"{' and '.join(idle)} would have no effect: a {name} takes their place.")

@@ -43,6 +43,8 @@ def test_defaults_are_the_papers():
         {"sparsity": 0.5, "criterion": "ean", "fitness": "kl", "columns": {"text": "body"}, "packing": False},
         {"allocation": [1, 0, 3], "seed": 0, "batch_size": 1},
         {"allocation": {2: 4, 11: 1}, "min_experts": 4},
+        {"target_size": "24GB", "keep": {3: [5, 1], 0: [2]}, "uniform_counts": True},
+        {"target_size": 10**9},
     ],
 )
 def test_round_trip(options, tmp_path):
@@ -91,6 +93,17 @@ def test_round_trip(options, tmp_path):
         ({"columns": "text"}, "columns"),
         ({"data_config": 3}, "data_config"),
         ({"sparsity": 0.5, "allocation": [1, 2]}, "sparsity"),
+        ({"sparsity": 0.5, "target_size": "1GB"}, "sparsity"),
+        ({"target_size": "1GB", "allocation": [1, 2]}, "target_size"),
+        ({"target_size": "one"}, "target_size"),
+        ({"target_size": 0}, "target_size"),
+        ({"target_size": 1.5}, "target_size"),
+        ({"keep": {}}, "keep"),
+        ({"keep": [1, 2]}, "keep"),
+        ({"keep": {"first": [1]}}, "keep"),
+        ({"keep": {0: 1}}, "keep"),
+        ({"keep": {0: [-1]}}, "keep"),
+        ({"uniform_counts": 1}, "uniform_counts"),
     ],
 )
 def test_wrong_values_name_field_and_value(options, name):

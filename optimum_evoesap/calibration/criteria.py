@@ -49,17 +49,23 @@ def pruning_order(
 
     Args:
         statistics: Sums over the calibration data.
-        criterion: A name in `CRITERIA`; its function returns shape (experts,), a higher score is kept longer.
-        num_groups: Router groups by decoder layer, for group-limited routers. Experts of such a layer are taken from
-            each group in turn, so that every multiple of the group count removes as many from each group.
+        criterion: As for `score_experts`.
+        num_groups: As for `order_experts`.
+    """
+    return order_experts(score_experts(statistics, criterion), num_groups)
 
-    Returns:
-        Expert indices by decoder layer. Equal scores go by expert index, so the order is always the same.
+
+def score_experts(statistics: ExpertStatistics, criterion: str) -> dict[int, torch.Tensor]:
+    """What a criterion gives for each expert, by decoder layer.
+
+    Args:
+        statistics: Sums over the calibration data.
+        criterion: A name in `CRITERIA`; its function returns shape (experts,), a higher score is kept longer.
 
     Raises:
         ValueError: The criterion gives a wrong shape or a score that is not finite.
     """
-    order = {}
+    found = {}
     for layer, layer_statistics in statistics.layers.items():
         scores = torch.as_tensor(CRITERIA[criterion](layer_statistics)).double().cpu()
         if scores.shape != layer_statistics.routed_tokens.shape or not torch.isfinite(scores).all():
@@ -67,8 +73,22 @@ def pruning_order(
                 f"Criterion {criterion!r} must give one finite score for each of the "
                 f"{layer_statistics.routed_tokens.numel()} experts of layer {layer}; it gave {scores.tolist()}."
             )
-        order[layer] = _order_layer(scores, (num_groups or {}).get(layer, 1))
-    return order
+        found[layer] = scores
+    return found
+
+
+def order_experts(scores: dict[int, torch.Tensor], num_groups: dict[int, int] | None = None) -> PruningOrder:
+    """Order the experts of each layer by their scores, from the first to go to the last.
+
+    Args:
+        scores: By decoder layer, shape (experts,); a higher score is kept longer.
+        num_groups: Router groups by decoder layer, for group-limited routers. Experts of such a layer are taken from
+            each group in turn, so that every multiple of the group count removes as many from each group.
+
+    Returns:
+        Expert indices by decoder layer. Equal scores go by expert index, so the order is always the same.
+    """
+    return {layer: _order_layer(each, (num_groups or {}).get(layer, 1)) for layer, each in scores.items()}
 
 
 def _order_layer(scores: torch.Tensor, num_groups: int) -> list[int]:

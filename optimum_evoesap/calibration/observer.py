@@ -36,6 +36,11 @@ class _SumsByExpert:
         table.view(-1).index_add_(0, self._places, values)
         return table[:, :-1].sum(dim=0)
 
+    def largest(self, values: torch.Tensor) -> torch.Tensor:
+        """The largest value of each expert, which is the same in every order; 0 where there is none."""
+        most = values.new_zeros(self._shape[1])
+        return most.scatter_reduce_(0, self._places % self._shape[1], values, "amax")[:-1]
+
 
 class ExpertObserver:
     """A context in which every block of experts of a model adds up what its experts do.
@@ -121,6 +126,7 @@ class ExpertObserver:
                 by_expert(norms),
                 by_expert(weights),
                 by_expert(weights * norms),
+                by_expert.largest(norms),
             )
             self._of_batch.append((layer.index, slice(offset, offset + block.num_experts), sums))
 

@@ -22,12 +22,14 @@ class LayerStatistics:
         norm_sum: Sum over those tokens of the L2 norm of the expert's output (before the gate weight), float64.
         weight_sum: Sum of the gate weights, float64.
         weighted_norm_sum: Sum of gate weight x L2 norm, float64.
+        norm_max: Largest L2 norm, 0 for an unused expert, float64.
     """
 
     routed_tokens: torch.Tensor
     norm_sum: torch.Tensor
     weight_sum: torch.Tensor
     weighted_norm_sum: torch.Tensor
+    norm_max: torch.Tensor
 
     @classmethod
     def zeros(cls, num_experts: int, device: torch.device | str = "cpu") -> LayerStatistics:
@@ -37,7 +39,7 @@ class LayerStatistics:
             num_experts: Experts of the layer.
             device: Where the sums lie.
         """
-        sums = [torch.zeros(num_experts, dtype=torch.float64, device=device) for _ in range(3)]
+        sums = [torch.zeros(num_experts, dtype=torch.float64, device=device) for _ in fields(cls)[1:]]
         return cls(torch.zeros(num_experts, dtype=torch.int64, device=device), *sums)
 
     def add_(self, others: LayerStatistics, experts: slice) -> None:
@@ -50,7 +52,8 @@ class LayerStatistics:
         for item in fields(self):
             added = getattr(others, item.name)
             sums = getattr(self, item.name).to(added.device)
-            sums[experts] += added
+            # A sum, but for the largest norm.
+            sums[experts] = torch.maximum(sums[experts], added) if item.name == "norm_max" else sums[experts] + added
             setattr(self, item.name, sums)
 
     def to(self, device: torch.device | str) -> LayerStatistics:

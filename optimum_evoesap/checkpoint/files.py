@@ -8,6 +8,7 @@ import os
 import shutil
 from pathlib import Path
 
+from ..reports.ranking import RANKING_NAME
 from ..reports.result import RESULT_NAME
 from ..run.durable import sync
 from ..run.folder_lock import LOCK_NAME, STATE_FOLDER
@@ -15,7 +16,7 @@ from ..run.folder_lock import LOCK_NAME, STATE_FOLDER
 
 logger = logging.getLogger(__name__)
 
-# What does not stay when another checkpoint is written over one: weights, in one file or in shards, and code.
+# What does not stay when another checkpoint is written over one: weights, in one file or in shards, code, the ranking.
 REPLACED = (
     "model.safetensors",
     "model-*-of-*.safetensors",
@@ -24,6 +25,7 @@ REPLACED = (
     "pytorch_model-*-of-*.bin",
     "pytorch_model.bin.index.json",
     "modeling_evoesap.py",
+    RANKING_NAME,
 )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..configuration import EvoESAPConfig
 from ..reports.card import base_card_metadata, create_model_card
 from ..reports.names import clean_value, is_hub_id
+from ..reports.ranking import Ranking
 from ..reports.result import PruningResult
 from ..run.folder_lock import STATE_FOLDER
 from .files import clear_partial_checkpoint, move_into_place, remove_state
@@ -37,6 +38,7 @@ def write_checkpoint(
     config: EvoESAPConfig,
     result: PruningResult,
     remote_code: bool = False,
+    ranking: Ranking | None = None,
     **save_kwargs: Any,
 ) -> list[str]:
     """Save model, tokenizer, configurations, result and model card into `directory`.
@@ -52,6 +54,7 @@ def write_checkpoint(
         config: Written as `evoesap_config.json`.
         result: Written as `evoesap_result.json`.
         remote_code: Add the code that loads it with `trust_remote_code=True`, without this package.
+        ranking: Written as `evoesap_ranking.json`, where the run measured one.
         **save_kwargs: Go to the model's `save_pretrained`, such as `max_shard_size`.
 
     Returns:
@@ -74,6 +77,8 @@ def write_checkpoint(
         tokenizer.save_pretrained(partial)
     config.save_pretrained(partial)
     result.save(partial)
+    if ranking is not None:
+        ranking.save(partial)
     _write_card(partial, config, result, has_remote_code)
     names = move_into_place(partial, directory)
     try:
@@ -129,4 +134,7 @@ def _write_without_local_paths(config: EvoESAPConfig, result: PruningResult, dir
     EvoESAPConfig(**clean_value(config.to_dict())).save_pretrained(directory)
     data = {kind: clean_value(summary) for kind, summary in result.data.items()}
     base_model = result.base_model if is_hub_id(result.base_model) else None
-    replace(result, base_model=base_model, data=data).save(directory)
+    applied_from = dict(result.applied_from)
+    for name in applied_from.keys() & {"result", "base_model"}:
+        applied_from[name] = applied_from[name] if is_hub_id(applied_from[name]) else None
+    replace(result, base_model=base_model, data=data, applied_from=applied_from).save(directory)

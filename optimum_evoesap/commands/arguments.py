@@ -115,6 +115,20 @@ def parse_columns(text: str) -> dict[str, str]:
     return {pair[0]: pair[1] for pair in pairs}
 
 
+def parse_keep(text: str) -> dict[int, list[int]]:
+    """Read a JSON object from decoder layer to the list of its experts.
+
+    Raises:
+        ArgumentTypeError: It is something else.
+    """
+    try:
+        return {int(layer): [_count(expert) for expert in experts] for layer, experts in _read_json(text).items()}
+    except (ValueError, TypeError, AttributeError):
+        raise ArgumentTypeError(
+            f'{text!r} does not name experts by layer; write a JSON object such as {{"0": [3, 17], "5": [2]}}'
+        ) from None
+
+
 def parse_device_map(text: str) -> str | dict[str, Any] | None:
     """Read `auto`, a device such as `cuda:0`, `none`, or a JSON object (module to device).
 
@@ -145,6 +159,8 @@ def _value_settings(name: str, kind: Any) -> dict[str, Any]:
     parsers: dict[str, tuple[Callable[[str], Any], str]] = {
         "allocation": (parse_allocation, "evolution|uniform|N,N,..."),
         "columns": (parse_columns, "ROLE=COLUMN,..."),
+        "keep": (parse_keep, "JSON"),
+        "target_size": (str, "SIZE"),
     }
     choices = typing.get_args(kind) or (kind,)
     parse, placeholder = parsers.get(name) or (choices[0], _PLACEHOLDERS[choices[0]])

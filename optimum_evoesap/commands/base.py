@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 
 from optimum.commands.base import BaseOptimumCLICommand, CommandInfo
 
+from .apply import ApplyCommand
 from .inspect import InspectCommand
 from .prune import PruneCommand
 
@@ -20,6 +21,11 @@ class EvoESAPCommand(BaseOptimumCLICommand):
             name="prune",
             help="Remove experts, a searched number from each layer, and save a smaller checkpoint.",
             subcommand_class=PruneCommand,
+        ),
+        CommandInfo(
+            name="apply",
+            help="Make the checkpoint of a result that is there already, without data and without a search.",
+            subcommand_class=ApplyCommand,
         ),
         CommandInfo(
             name="inspect",

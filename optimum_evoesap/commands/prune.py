@@ -6,21 +6,20 @@ from __future__ import annotations
 import logging
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from optimum.commands.base import BaseOptimumCLICommand
 
 from .arguments import (
-    DTYPES,
     add_config_options,
     add_model_options,
     add_option,
     given_options,
-    parse_device_map,
     set_up_parser,
     source_options,
 )
 from .errors import errors_in_one_line
+from .output import add_hub_options, add_loading_options, add_output_options, hub_arguments
 
 
 if TYPE_CHECKING:
@@ -42,8 +41,17 @@ class PruneCommand(BaseOptimumCLICommand):
         )
         model = parser.add_argument_group("model")
         add_model_options(model)
-        _add_loading_options(model)
-        _add_output_options(parser.add_argument_group("output"))
+        add_loading_options(model)
+        output = parser.add_argument_group("output")
+        add_output_options(output)
+        add_option(
+            output,
+            "--no-resume",
+            dest="resume",
+            default=True,
+            action="store_false",
+            help="Start again, also where a killed run left its state in the output folder (default: go on with it)",
+        )
         pruning = parser.add_argument_group("pruning")
         add_option(
             pruning,
@@ -51,8 +59,14 @@ class PruneCommand(BaseOptimumCLICommand):
             "--config",
             help="An evoesap_config.json, or the folder or Hub id that has one; options given next to it override it.",
         )
+        add_option(
+            pruning,
+            "--ranking",
+            help="What an earlier run measured of this model, in place of calibrating: its evoesap_ranking.json, the "
+            "folder that has one, or its repository on the Hub.",
+        )
         add_config_options(pruning)
-        _add_hub_options(parser.add_argument_group("Hub"))
+        add_hub_options(parser.add_argument_group("Hub"))
 
     def run(self) -> None:
         """Prune, save, push, and print a summary."""
@@ -60,73 +74,22 @@ class PruneCommand(BaseOptimumCLICommand):
             _run(self.args)
 
 
-def _add_loading_options(group: Any) -> None:
-    add_option(group, "--tokenizer", help="Folder or Hub id of the tokenizer (default: the one with the model)")
-    add_option(
-        group,
-        "--dtype",
-        default="auto",
-        choices=DTYPES,
-        help="Number format of the weights; auto takes the checkpoint's own (default: auto)",
-    )
-    add_option(
-        group,
-        "--device-map",
-        default="auto",
-        type=parse_device_map,
-        help="Where the model is put: auto (the available accelerators), a device such as cuda:0, none (the CPU), or "
-        "a JSON object from module to device (default: auto)",
-    )
-
-
-def _add_output_options(group: Any) -> None:
-    add_option(
-        group,
-        "-o",
-        "--output",
-        required=True,
-        help="New or empty folder for the pruned model, or one with an earlier result, which is then replaced.",
-    )
-    add_option(
-        group,
-        "--no-resume",
-        dest="resume",
-        default=True,
-        action="store_false",
-        help="Start again, also where a killed run left its state in the output folder (default: go on with it)",
-    )
-    add_option(
-        group,
-        "--remote-code",
-        default=False,
-        action="store_true",
-        help="Also save code with which transformers loads a non-uniform result without this package, where the one "
-        "who loads it trusts remote code (default: off)",
-    )
-
-
-def _add_hub_options(group: Any) -> None:
-    add_option(
-        group, "--push-to-hub", default=False, action="store_true", help="Also push the checkpoint (default: off)"
-    )
-    add_option(group, "--hub-model-id", help="Repository to push to (default: the name of the output folder)")
-    add_option(group, "--hub-revision", help="Branch to push to (default: main)")
-    add_option(group, "--private", action="store_true", help="Make a new repository private (default: as the account)")
-    add_option(group, "--commit-message", help="Message of the commit.")
-    add_option(group, "--create-pr", action="store_true", help="Open a pull request, not a commit (default: off)")
-
-
 def _run(args: Namespace) -> None:
     from ..checkpoint.files import check_output_folder
+    from ..models.hub_file import find_file
     from ..pruner import MoEPruner
+    from ..reports.ranking import RANKING_NAME
     from ..reports.result import PruningResult
     from ..reports.summary import summarize
 
-    hub_arguments = _hub_arguments(args)
+    hub = hub_arguments(args)
     # On the terminal the user should read that a killed run goes on; a library should not print it.
     logging.basicConfig(format="%(message)s")
     logging.getLogger("optimum_evoesap").setLevel(logging.INFO)
     check_output_folder(args.output, args.model)
+    ranking = None
+    if hasattr(args, "ranking"):
+        ranking = find_file(args.ranking, RANKING_NAME, token=getattr(args, "token", None)).path
     pruner = MoEPruner.from_pretrained(
         args.model,
         config=make_config(args),
@@ -135,7 +98,7 @@ def _run(args: Namespace) -> None:
         device_map=args.device_map,
         **source_options(args),
     )
-    pruner.prune(args.output, resume=args.resume, remote_code=args.remote_code, **hub_arguments)
+    pruner.prune(args.output, resume=args.resume, remote_code=args.remote_code, ranking=ranking, **hub)
     print(summarize(PruningResult.load(args.output), args.output))
 
 
@@ -154,12 +117,12 @@ def make_config(args: Namespace) -> EvoESAPConfig:
         config = _read_config(args.config, getattr(args, "token", None)).replace(**given)
     else:
         config = EvoESAPConfig(**given)
-    _check_data_are_named(config)
+    _check_data_are_named(config, hasattr(args, "ranking"))
     return config
 
 
-def _check_data_are_named(config: EvoESAPConfig) -> None:
-    needed = ("calibration", "search") if config.is_searched else ("calibration",)
+def _check_data_are_named(config: EvoESAPConfig, has_ranking: bool) -> None:
+    needed = [*([] if has_ranking else ["calibration"]), *(["search"] if config.is_searched else [])]
     missing = [f"--{kind}-dataset" for kind in needed if getattr(config, f"{kind}_dataset") is None]
     if missing:
         raise ValueError(
@@ -175,26 +138,3 @@ def _read_config(path: str, token: str | None) -> EvoESAPConfig:
     if not file.is_file() and (file.suffix == ".json" or Path(path).is_dir()):
         raise FileNotFoundError(f"There is no configuration file {file}.")
     return EvoESAPConfig.from_pretrained(path, token=token)
-
-
-def _hub_arguments(args: Namespace) -> dict[str, Any]:
-    """The Hub options as arguments of `MoEPruner.prune`.
-
-    Raises:
-        ValueError: Options that say how to push, without `--push-to-hub`.
-    """
-    names = {
-        "hub_model_id": "hub_model_id",
-        "hub_revision": "revision",
-        "private": "private",
-        "commit_message": "commit_message",
-        "create_pr": "create_pr",
-    }
-    given = {name: getattr(args, name) for name in names if hasattr(args, name)}
-    if not args.push_to_hub:
-        if given:
-            options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-            raise ValueError(f"{options} would have no effect; add --push-to-hub to push the pruned model.")
-        return {}
-    token = {"token": args.token} if hasattr(args, "token") else {}
-    return {names[name]: value for name, value in given.items()} | token | {"push_to_hub": True}

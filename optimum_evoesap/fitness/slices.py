@@ -126,7 +126,9 @@ class SliceScorer:
         for each in passes:
             batch = batches[each.number]
             for member, hidden in zip(each.members, each.hidden):
-                sums[member].append(self._scorer.sums(batch, self._scorer.at_positions(hidden, batch.inputs, batch.scored)))
+                sums[member].append(
+                    self._scorer.sums(batch, self._scorer.at_positions(hidden, batch.inputs, batch.scored))
+                )
             if each.number == len(batches) - 1:
                 found = {member: self._scorer.window_scores(sums.pop(member), counts) for member in each.members}
                 scored({member: scores for member, scores in found.items() if member not in done})

@@ -17,6 +17,7 @@ from transformers import (
 
 from ..adapters.structure import build_on_meta
 from .classes import ModelChoice, choose_model
+from .hub_file import is_path
 from .processors import source_kwargs
 from .sparse_model import SparseModel
 
@@ -43,6 +44,8 @@ def load_model(path: str, check: Callable[[SparseModel], Any], **model_kwargs: A
     config = _load_config(path, source_kwargs(model_kwargs), _overrides(model_kwargs))
     choice = choose_model(config, path, bool(model_kwargs.get("trust_remote_code")))
     bare = SparseModel(_build_bare(choice, config))
+    # So that its size is about that of the checkpoint; which weights stay in float32 is known only once they are read.
+    bare.model.to(_dtype_of(config, model_kwargs.get("dtype", model_kwargs.get("torch_dtype"))))
     check(bare)
     _check_quantization(config, model_kwargs.get("quantization_config"), path)
     return bare.bind(choice.loader.from_pretrained(path, **model_kwargs))
@@ -87,13 +90,20 @@ def _check_quantization(config: PretrainedConfig, given: Any, path: str) -> None
         )
 
 
+def _dtype_of(config: PretrainedConfig, given: Any) -> torch.dtype:
+    """The dtype that weights will be read in; where only they themselves tell it, one that does not overrate them."""
+    if given is None or given == "auto" or isinstance(given, dict):
+        given = config.dtype or config.get_text_config(decoder=True).dtype or torch.bfloat16
+    return getattr(torch, given) if isinstance(given, str) else given
+
+
 def _overrides(model_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Keyword arguments that may take the place of values in the config, as `from_pretrained` of a model has it."""
     return {name: value for name, value in model_kwargs.items() if name not in _NO_OVERRIDES}
 
 
 def _load_config(path: str, source: dict[str, Any], overrides: dict[str, Any]) -> PretrainedConfig:
-    if (path.startswith((".", "/", "~")) or path.count("/") > 1) and not Path(path).is_dir():
+    if is_path(path) and not Path(path).is_dir():
         raise FileNotFoundError(f"There is no folder {path}; give the folder of a model, or the id of one on the Hub.")
     if isinstance(overrides.get("config"), PretrainedConfig):
         return overrides["config"]

@@ -70,9 +70,7 @@ def _fork(
     return fork
 
 
-def _groups(
-    members: list[int], kept: list[list[tuple[int, ...] | None]], place: int
-) -> list[tuple[int, ...]]:
+def _groups(members: list[int], kept: list[list[tuple[int, ...] | None]], place: int) -> list[tuple[int, ...]]:
     groups: dict[tuple[tuple[int, ...] | None, ...], list[int]] = defaultdict(list)
     for one in members:
         groups[tuple(kept[one][place + 1 :])].append(one)

@@ -1,12 +1,95 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""How large a model is."""
+"""How large a model is, its checkpoint, and what goes from that with an expert; and sizes as users write them."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+
+import torch
+from torch import nn
 from transformers import PreTrainedModel
+
+from ..adapters import MoELayer
+
+
+_UNITS = {"": 1, "B": 1}
+_UNITS |= {f"{prefix}B": 1000**power for power, prefix in enumerate("KMGT", start=1)}
+_UNITS |= {f"{prefix}IB": 1024**power for power, prefix in enumerate("KMGT", start=1)}
+
+
+def parse_size(text: str | int) -> int:
+    """A size in bytes.
+
+    Args:
+        text: A number of bytes, or a number with a unit: `24GB` is 24 * 10**9, `24GiB` 24 * 2**30; `kB`, `MB`, `TB`,
+            `KiB`, `MiB`, `TiB` likewise.
+
+    Raises:
+        ValueError: It is no size above 0.
+    """
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", str(text))
+    unit = _UNITS.get(match[2].upper()) if match and not isinstance(text, (bool, float)) else None
+    size = int(Fraction(match[1]) * unit) if match and unit else 0
+    if size < 1:
+        raise ValueError(
+            f"{text!r} is no size: write bytes as a whole number, or a number with a unit, such as 24GB (24 * 10**9 "
+            "bytes), 24GiB (24 * 2**30), 500MB or 1.5TB."
+        )
+    return size
 
 
 def model_size(model: PreTrainedModel) -> tuple[int, int]:
     """Number of parameters, and bytes of parameters and buffers."""
     tensors = [*model.parameters(), *model.buffers()]
     return sum(p.numel() for p in model.parameters()), sum(t.numel() * t.element_size() for t in tensors)
+
+
+def dtype_name(model: PreTrainedModel) -> str:
+    """Number format of the weights, such as `bfloat16`."""
+    return str(model.dtype).removeprefix("torch.")
+
+
+def checkpoint_size(model: PreTrainedModel, dtype: torch.dtype | None = None) -> int:
+    """Bytes of all tensors of the checkpoint of a model; one that modules share is written once.
+
+    The headers of the files, which name the tensors, come to that: about 100 bytes a tensor.
+
+    Args:
+        model: The model; also one on the meta device.
+        dtype: Number format that it will have; by default the one that each tensor has.
+    """
+    return sum(tensor.numel() * item_size(tensor, dtype) for tensor in _saved(model).values())
+
+
+def removable_sizes(model: PreTrainedModel, layers: Sequence[MoELayer]) -> list[int]:
+    """For each sparse layer, the bytes of the checkpoint that go with one expert from each of its blocks.
+
+    Args:
+        model: The model.
+        layers: Its sparse layers.
+    """
+    saved = _saved(model)
+    sizes = []
+    for layer in layers:
+        per_expert = [pair for part in layer.parts for pair in part.tensors_per_expert()]
+        sizes.append(sum(values * tensor.element_size() for tensor, values in per_expert if id(tensor) in saved))
+    return sizes
+
+
+def item_size(tensor: torch.Tensor, dtype: torch.dtype | None = None) -> int:
+    """Bytes of one value.
+
+    Args:
+        tensor: The tensor.
+        dtype: Number format of floating-point numbers; by default that of the tensor.
+    """
+    return dtype.itemsize if dtype is not None and tensor.is_floating_point() else tensor.element_size()
+
+
+def _saved(model: nn.Module) -> dict[int, torch.Tensor]:
+    """The tensors of the checkpoint, each once, by their `id`."""
+    left_out = getattr(model, "_keys_to_ignore_on_save", None) or ()
+    named = {name: each for name, each in model.state_dict(keep_vars=True).items() if name not in left_out}
+    return {id(each): each for each in named.values() if isinstance(each, torch.Tensor)}

@@ -13,6 +13,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from ..adapters import MoELayer, find_moe_layers
 from ..models.loading import load_bare_model
+from ..models.size import checkpoint_size, item_size
 from ..search.allocation import AllocationSpace, budget_of
 
 
@@ -125,7 +126,7 @@ def inspect_model(model_or_path: str | Path | PreTrainedModel, **kwargs: Any) ->
     layers = find_moe_layers(model)
     dtype = _checkpoint_dtype(model.config)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    size = _size_in_bytes(model, dtype)
+    size = checkpoint_size(model, dtype)
     spaces = _spaces(layers)
     return ModelInspection(
         model=name,
@@ -151,16 +152,6 @@ def _quantization(config: PretrainedConfig) -> str | None:
     if not settings:
         return None
     return str(settings["quant_method"] if isinstance(settings, dict) else settings.quant_method)
-
-
-def _size_in_bytes(model: PreTrainedModel, dtype: torch.dtype) -> int:
-    saved = model.state_dict().keys()
-    tensors = [*model.parameters(), *(buffer for name, buffer in model.named_buffers() if name in saved)]
-    return sum(tensor.numel() * _item_size(tensor, dtype) for tensor in tensors)
-
-
-def _item_size(tensor: torch.Tensor, dtype: torch.dtype) -> int:
-    return dtype.itemsize if tensor.is_floating_point() else tensor.element_size()
 
 
 def _spaces(layers: Sequence[MoELayer]) -> list[AllocationSpace]:
@@ -190,7 +181,7 @@ def _outlook(
         for block in layer.blocks:
             for tensor, values in (pair for part in block.parts for pair in part.tensors_per_expert()):
                 gone = removed // len(layer.blocks) * values
-                size -= gone * _item_size(tensor, dtype)
+                size -= gone * item_size(tensor, dtype)
                 if isinstance(tensor, torch.nn.Parameter):
                     parameters -= gone
     return PruningOutlook(space.budget / sum(space.num_experts), space.budget, parameters, size)

@@ -12,7 +12,7 @@ from transformers import ProcessorMixin
 from ..configuration import EvoESAPConfig
 from ..data import TokenizedData
 from ..models.classes import loader_name
-from ..models.size import model_size
+from ..models.size import dtype_name, model_size
 from ..models.sparse_model import SparseModel
 from ..run.versions import package_versions
 from ..search.allocation import AllocationSpace
@@ -27,6 +27,7 @@ def record_run(
     tokenizer: Any,
     found: SearchOutcome,
     data: Mapping[str, TokenizedData],
+    base_weights: str | None = None,
 ) -> PruningResult:
     """The record of a run whose allocation is decided and whose model is still whole.
 
@@ -37,6 +38,7 @@ def record_run(
         tokenizer: The model's tokenizer or processor, if any.
         found: What was found.
         data: The data that were used, by kind.
+        base_weights: Digest of the model's weights.
     """
     model, scores = sparse_model.model, found.means
     parameters, size = model_size(model)
@@ -55,6 +57,7 @@ def record_run(
         num_experts=list(space.num_experts),
         allocation=allocation,
         kept_experts={layer: list(kept) for layer, kept in found.best.items()},
+        protected_experts={i: sorted(experts) for i, experts in zip(space.layers, space.protected) if experts},
         scores=scores,
         beats_uniform=scores["holdout_best"] > scores["holdout_uniform"] if is_compared else None,
         not_compared_because=not_compared_because,
@@ -65,8 +68,19 @@ def record_run(
         seed=config.seed,
         versions=package_versions(),
         model_loader=loader_name(model),
-        tokenizer_loader="AutoProcessor" if isinstance(tokenizer, ProcessorMixin) else "AutoTokenizer",
+        tokenizer_loader=tokenizer_loader_name(tokenizer),
+        base_weights=base_weights,
+        dtype=dtype_name(model),
     )
+
+
+def tokenizer_loader_name(tokenizer: Any) -> str:
+    """The class in transformers that loads a tokenizer or processor.
+
+    Args:
+        tokenizer: It, or `None`.
+    """
+    return "AutoProcessor" if isinstance(tokenizer, ProcessorMixin) else "AutoTokenizer"
 
 
 def _why_not_compared(

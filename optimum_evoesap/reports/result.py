@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..models.hub_file import find_file
 from ..models.short_repr import ShortRepr
 from .figures import score_rows
 from .text import share
@@ -24,7 +25,7 @@ class PruningResult(ShortRepr):
     Attributes:
         base_model: Hub id or path of the unpruned model (the teacher), `None` for a model made in memory.
         model_type: The `model_type` of its config.
-        criterion: Name of the criterion that ordered the experts.
+        criterion: Name of the criterion that ordered the experts; `None` where the kept experts were given.
         fitness: Name of the fitness that the scores are of; `None` when nothing was scored.
         sparsity: Removed experts over all routed experts, as achieved.
         budget: Number of removed experts; `sum(allocation)`.
@@ -32,6 +33,8 @@ class PruningResult(ShortRepr):
         num_experts: Routed experts of each sparse layer before pruning.
         allocation: Experts removed from each sparse layer.
         kept_experts: For each decoder layer, the kept experts by their index in the unpruned model.
+        protected_experts: For decoder layers that have some, experts that were to stay in any case: those of `keep`,
+            and super experts.
         scores: Fitness by name: `best` (this allocation) and `uniform` on the search data, `holdout_best` and
             `holdout_uniform` on sequences that the search never saw. Empty when there were no search data.
         beats_uniform: Whether the allocation beats the uniform one on the held-out sequences (`None`: not compared).
@@ -45,11 +48,17 @@ class PruningResult(ShortRepr):
         versions: Versions of the packages that made it.
         model_loader: The class in transformers that loads the checkpoint.
         tokenizer_loader: The class in transformers that loads its tokenizer or processor.
+        base_weights: A digest of all weights of the unpruned model, by which another run knows the same model.
+        dtype: Number format of those weights.
+        applied_from: Of a result that was applied and not found here: the `result` that it was read from (`None` for
+            one in memory) and its `revision`, and of the run that made it `base_model`, `base_weights`, `dtype` and
+            `versions`. The scores, the history and the data are then those of that run. Otherwise empty.
+        loaded_from: Where this record was read from, itself not written: as `result` and `revision` of `applied_from`.
     """
 
     base_model: str | None
     model_type: str
-    criterion: str
+    criterion: str | None
     fitness: str | None
     sparsity: float
     budget: int
@@ -57,6 +66,7 @@ class PruningResult(ShortRepr):
     num_experts: list[int]
     allocation: list[int]
     kept_experts: dict[int, list[int]]
+    protected_experts: dict[int, list[int]] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     beats_uniform: bool | None = None
     not_compared_because: str = ""
@@ -68,6 +78,10 @@ class PruningResult(ShortRepr):
     versions: dict[str, str] = field(default_factory=dict)
     model_loader: str = "AutoModelForCausalLM"
     tokenizer_loader: str = "AutoTokenizer"
+    base_weights: str | None = None
+    dtype: str | None = None
+    applied_from: dict[str, Any] = field(default_factory=dict)
+    loaded_from: dict[str, str | None] = field(default_factory=dict, compare=False)
 
     @property
     def kept_counts(self) -> list[int]:
@@ -86,6 +100,12 @@ class PruningResult(ShortRepr):
         # A plain checkpoint can store only one number of experts, so the kept counts decide, not the removed ones.
         return len(set(self.kept_counts)) <= 1
 
+    @property
+    def run(self) -> dict[str, Any]:
+        """What the run that found it worked on, also where it was applied since: model, weights, dtype, versions."""
+        names = ("base_model", "base_weights", "dtype", "versions")
+        return {name: self.applied_from[name] if self.applied_from else getattr(self, name) for name in names}
+
     def _summary(self) -> list[tuple[str, str]]:
         verdict = "beats the uniform allocation" if self.beats_uniform else "does not beat the uniform allocation"
         if self.beats_uniform is None:
@@ -96,7 +116,7 @@ class PruningResult(ShortRepr):
         ]
         return [
             ("base model", self.base_model or "made in memory"),
-            ("criterion", self.criterion),
+            ("criterion", self.criterion or "none, the kept experts were given"),
             ("removed", f"{self.budget} of {sum(self.num_experts)} experts ({share(self.sparsity)})"),
             *(scores or [("scores", "none")]),
             *([("verdict", verdict)] if scores else []),
@@ -105,7 +125,9 @@ class PruningResult(ShortRepr):
     def save(self, directory: str | Path) -> Path:
         """Write `evoesap_result.json` into `directory` and return its path."""
         path = Path(directory) / RESULT_NAME
-        path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n", encoding="utf-8")
+        values = dataclasses.asdict(self)
+        del values["loaded_from"]
+        path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
         return path
 
     @classmethod
@@ -114,8 +136,46 @@ class PruningResult(ShortRepr):
 
         Raises:
             FileNotFoundError: The folder holds no such file.
+            ValueError: It is no record of a run.
         """
-        values = json.loads((Path(directory) / RESULT_NAME).read_text(encoding="utf-8"))
-        values["kept_experts"] = {int(layer): experts for layer, experts in values["kept_experts"].items()}
+        return cls._read(Path(directory) / RESULT_NAME)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+    ) -> PruningResult:
+        """Read the record of a run from wherever it is; [`MoEPruner.apply`] takes it.
+
+        Args:
+            name_or_path: An `evoesap_result.json`, the folder that holds one, or a repository on the Hub.
+            revision: Branch, tag or commit of the repository.
+            token: Access token for the Hub.
+            cache_dir: Where downloads are kept.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            OSError: The Hub has no such repository, or cannot be reached.
+            ValueError: It is no record of a run, or `name_or_path` is neither a path nor the id of a repository.
+        """
+        found = find_file(name_or_path, RESULT_NAME, revision=revision, token=token, cache_dir=cache_dir)
+        result = cls._read(found.path)
+        result.loaded_from = {"result": found.place, "revision": found.commit}
+        return result
+
+    @classmethod
+    def _read(cls, path: Path) -> PruningResult:
         known = {item.name for item in dataclasses.fields(cls)}
-        return cls(**{name: value for name, value in values.items() if name in known})
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            result = cls(**{name: value for name, value in values.items() if name in known})
+            for name in ("kept_experts", "protected_experts"):
+                by_layer = {int(layer): list(experts) for layer, experts in getattr(result, name).items()}
+                setattr(result, name, by_layer)
+        except (TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"{path} is not the result of a run of optimum-evoesap: {error}") from error
+        return result

@@ -32,6 +32,21 @@ def method(result: PruningResult, config: dict[str, Any]) -> str:
     base = LOCAL_MODEL
     if is_hub_id(result.base_model):
         base = f"[{result.base_model}](https://huggingface.co/{result.base_model})"
+    removed = (
+        f"This is {base} with {result.budget} of its {sum(result.num_experts)} routed experts "
+        f"({share(result.sparsity)}) removed with optimum-evoesap ([EvoESAP, arXiv 2603.06003]({PAPER}))."
+    )
+    if result.criterion is None:
+        return f"{removed} Which experts go was given by the user."
+    if result.applied_from:
+        return (
+            f"{removed} Which experts go was not found here: {_origin(result)} was applied, whose run ordered the "
+            f"experts of a sparse layer by the criterion `{result.criterion}`."
+        )
+    return f"{removed} {_choice(result, config)}"
+
+
+def _choice(result: PruningResult, config: dict[str, Any]) -> str:
     strategy = config.get("allocation", "evolution")
     if result.fitness is not None and isinstance(strategy, str) and strategy != "uniform":
         search = "an evolutionary search" if strategy == "evolution" else f"a search with the strategy `{strategy}`"
@@ -42,11 +57,19 @@ def method(result: PruningResult, config: dict[str, Any]) -> str:
         how = "every sparse layer, of those that had different numbers of experts before, loses the same share"
     else:
         how = "how many go from each layer was given by the user"
-    return (
-        f"This is {base} with {result.budget} of its {sum(result.num_experts)} routed experts "
-        f"({share(result.sparsity)}) removed with optimum-evoesap ([EvoESAP, arXiv 2603.06003]({PAPER})). "
-        f"Within a sparse layer the criterion `{result.criterion}` decides which experts go first; {how}."
-    )
+    order = f"Within a sparse layer the criterion `{result.criterion}` decides which experts go first"
+    if result.protected_experts:
+        count = sum(map(len, result.protected_experts.values()))
+        order += f", but for {count} that were to stay in any case (`protected_experts` in `evoesap_result.json`)"
+    return f"{order}; {how}."
+
+
+def _origin(result: PruningResult) -> str:
+    """The result that was applied, and the model that it was found on."""
+    place, found_on = result.applied_from.get("result"), result.applied_from.get("base_model")
+    shown = f"that of [{place}](https://huggingface.co/{place})" if is_hub_id(place) else "a local one"
+    model = f"[{found_on}](https://huggingface.co/{found_on})" if is_hub_id(found_on) else LOCAL_MODEL
+    return f"a result, {shown}, found on {model},"
 
 
 def sizes(result: PruningResult) -> str:
@@ -64,7 +87,10 @@ def fitness(result: PruningResult) -> str:
         return ""
     rows = score_rows(result.scores, ("Search data", "Held-out sequences"))
     table = markdown_table([_fitness_name(result), "This allocation", "Uniform allocation"], rows)
-    return f"## Fitness\n\n{_fitness_definition(result)}\n\n{table}\n\n{_verdict(result)}"
+    parts = ["## Fitness", _fitness_definition(result), table, _verdict(result)]
+    if result.applied_from:
+        parts.insert(1, "Measured in the run that found the result, on its model and its data; not once more here.")
+    return "\n\n".join(parts)
 
 
 def layers(result: PruningResult) -> str:

@@ -40,10 +40,13 @@ def _bars(result: PruningResult) -> str:
 
 
 def _scores(result: PruningResult) -> str:
+    if not result.scores and result.applied_from:
+        return "The run that found the result had no search data, so there are no scores."
     if not result.scores:
         return "There were no search data, so there are no scores."
     rows = score_rows(result.scores, ("search data", "held-out data"))
-    return table(rows, header=[str(result.fitness), "this one", "uniform"]) + "\n" + _verdict(result)
+    text = table(rows, header=[str(result.fitness), "this one", "uniform"]) + "\n" + _verdict(result)
+    return f"Measured in the run that found the result:\n{text}" if result.applied_from else text
 
 
 def _verdict(result: PruningResult) -> str:

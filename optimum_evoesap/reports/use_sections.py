@@ -64,6 +64,11 @@ def reproduction(result: PruningResult, config: dict[str, Any], repo_id: str | N
         repo_id: Where the model will be on the Hub.
     """
     base = result.base_model if is_hub_id(result.base_model) else "path/to/the/unpruned/model"
+    again = "From `evoesap_result.json` of this checkpoint, without data:\n\n" + code_block(
+        "bash", f"optimum-cli evoesap apply --result {_place(repo_id)} -m {base} -o pruned"
+    )
+    if result.applied_from or result.criterion is None:
+        return f"## Reproducing it\n\n{again}"
     arguments = ['save_directory="pruned"']
     for role in ("calibration", "search"):
         # The configuration names data only where they were loaded by name.
@@ -78,7 +83,7 @@ def reproduction(result: PruningResult, config: dict[str, Any], repo_id: str | N
     shown = json.dumps(clean_value(config, _local_datasets(config)), indent=2, ensure_ascii=False, default=str)
     return (
         f"## Reproducing it\n\nThe configuration of the run (seed {result.seed}):\n\n{code_block('json', shown)}\n\n"
-        f"{code_block('python', code)}"
+        f"{code_block('python', code)}\n\n{again}"
     )
 
 
@@ -99,7 +104,8 @@ def data(result: PruningResult, config: dict[str, Any]) -> str:
         numbers = ["" if count is None else full_count(count) for count in counts]
         rows.append([role, description, *numbers, f"`{entry['fingerprint']}`" if entry.get("fingerprint") else ""])
     table = markdown_table(["Used for", "Data", "Sequences", "Tokens", "Scored tokens", "Fingerprint"], rows)
-    return f"## Data\n\nWhat the model keeps depends on these data; evaluate it on your own task.\n\n{table}"
+    whose = "these data of the run that found it" if result.applied_from else "these data"
+    return f"## Data\n\nWhat the model keeps depends on {whose}; evaluate it on your own task.\n\n{table}"
 
 
 def versions(result: PruningResult) -> str:

@@ -73,16 +73,18 @@ class RunState:
             self._lock.__exit__(kind, error, traceback)
 
     def key(self, model: PreTrainedModel, *parts: Any) -> str:
-        """The fingerprint of a piece of work. The weights, which no saved work changes, are read once a run.
+        """The fingerprint of a piece of work.
 
         Args:
             model: The unpruned model.
             *parts: What else the work depends on, as JSON values.
         """
-        if self._folder is None:
-            return ""
+        return "" if self._folder is None else fingerprint(model, *parts, weights=self.weights(model))
+
+    def weights(self, model: PreTrainedModel) -> str:
+        """The digest of all weights of the unpruned model, which are read once a run."""
         self._weights = self._weights or weights_digest(model)
-        return fingerprint(model, *parts, weights=self._weights)
+        return self._weights
 
     def load_statistics(self, key: str) -> ExpertStatistics | None:
         """Statistics that were saved under `key`, if any."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 
@@ -32,6 +32,8 @@ class AllocationSpace:
         budget: Experts to remove in all (a multiple of `unit`).
         unit: Experts that go together: the number of groups that must stay equal, otherwise 1.
         layers: Decoder-layer indices of the sparse layers, for messages.
+        num_groups: For each layer, groups that its router keeps equal; by default one each.
+        protected: For each layer, experts that never go; by default none.
     """
 
     num_experts: tuple[int, ...]
@@ -39,6 +41,8 @@ class AllocationSpace:
     budget: int
     unit: int = 1
     layers: tuple[int, ...] = ()
+    num_groups: tuple[int, ...] = ()
+    protected: tuple[frozenset[int], ...] = ()
 
     @classmethod
     def from_sparsity(
@@ -63,21 +67,7 @@ class AllocationSpace:
         Raises:
             ValueError: `sparsity` removes nothing or leaves a layer under its minimum; says what is possible.
         """
-        budget = budget_of(sparsity, num_experts, unit)
-        space = cls.from_limits(num_experts, min_kept, budget, unit, layers)
-        largest = sum(space.max_removed) / sum(num_experts)
-        if budget > sum(space.max_removed):
-            raise ValueError(
-                f"sparsity={sparsity} would remove {budget} of {sum(num_experts)} experts, but the layers can lose "
-                f"only {sum(space.max_removed)}, so that each keeps what its router needs and min_experts: the "
-                f"largest possible sparsity is {largest:.4g}."
-            )
-        if budget == 0:
-            raise ValueError(
-                f"sparsity={sparsity} rounds to no expert at all in layers of {max(num_experts)}; "
-                f"give more than {unit / max(num_experts) / 2:.4g}, at most {largest:.4g}."
-            )
-        return space
+        return cls.from_limits(num_experts, min_kept, 0, unit, layers).with_sparsity(sparsity)
 
     @classmethod
     def from_limits(
@@ -99,6 +89,35 @@ class AllocationSpace:
         """
         max_removed = tuple((total - kept) // unit * unit for total, kept in zip(num_experts, min_kept))
         return cls(tuple(num_experts), max_removed, budget, unit, tuple(layers or range(len(num_experts))))
+
+    def with_sparsity(self, sparsity: float) -> AllocationSpace:
+        """The same limits with the budget of a sparsity; see `from_sparsity`.
+
+        Args:
+            sparsity: Share of the experts to remove.
+
+        Raises:
+            ValueError: `sparsity` removes nothing or leaves a layer under its minimum; says what is possible.
+        """
+        total, most = sum(self.num_experts), sum(self.max_removed)
+        budget, largest = budget_of(sparsity, self.num_experts, self.unit), most / total
+        if budget > most:
+            raise ValueError(
+                f"sparsity={sparsity} would remove {budget} of {total} experts, but the layers can lose only {most}, "
+                "so that each keeps what its router needs, min_experts and keep: the largest possible sparsity is "
+                f"{largest:.4g}."
+            )
+        if budget == 0:
+            raise ValueError(
+                f"sparsity={sparsity} rounds to no expert at all in layers of {max(self.num_experts)}; "
+                f"give more than {self.unit / max(self.num_experts) / 2:.4g}, at most {largest:.4g}."
+            )
+        return replace(self, budget=budget)
+
+    @property
+    def is_single(self) -> bool:
+        """Whether only one allocation is allowed, the uniform one, as with `uniform_counts=True`."""
+        return self.budget == sum(self.max_removed)
 
     def check(self, allocation: Sequence[int]) -> Allocation:
         """Return `allocation` as a tuple if it lies in the space.

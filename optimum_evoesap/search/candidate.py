@@ -87,15 +87,29 @@ def check_candidate(candidate: Candidate, space: AllocationSpace, any_budget: bo
         any_budget: Whether it may remove more or fewer experts in all.
 
     Raises:
-        ValueError: It names other layers or experts, or its removed counts are not in the space.
+        ValueError: It names other layers or experts, removes a protected one, leaves groups of experts unequal, or its
+            removed counts are not in the space.
     """
     if tuple(candidate) != space.layers:
         raise ValueError(f"it keeps experts of the layers {tuple(candidate)}; the sparse layers are {space.layers}.")
-    for (layer, kept), total in zip(candidate.layers, space.num_experts):
+    for position, ((layer, kept), total) in enumerate(zip(candidate.layers, space.num_experts)):
         if len(set(kept)) != len(kept) or not set(kept) <= set(range(total)):
             raise ValueError(f"it keeps the experts {kept} of layer {layer}, which has those from 0 to {total - 1}.")
+        removed = sorted(space.protected[position] - set(kept)) if space.protected else []
+        if removed:
+            raise ValueError(f"it removes the protected experts {removed} of layer {layer}.")
+        _check_groups(layer, kept, total, space.num_groups[position] if space.num_groups else 1)
     removed = candidate.removed(space.num_experts)
     (replace(space, budget=sum(removed)) if any_budget else space).check(removed)
+
+
+def _check_groups(layer: int, kept: Sequence[int], total: int, num_groups: int) -> None:
+    size = total // num_groups
+    counts = [sum(expert // size == group for expert in kept) for group in range(num_groups)]
+    if len(set(counts)) > 1:
+        raise ValueError(
+            f"it keeps {counts} experts of the {num_groups} groups of layer {layer}, which must stay equal."
+        )
 
 
 def _experts(bits: int) -> tuple[int, ...]:

@@ -82,9 +82,7 @@ class LayerPoint:
         return [next(each for each in in_order if self.group_of(each) == group) for group in others]
 
 
-def points_of(
-    candidate: Candidate, order: Mapping[int, Sequence[int]], unit: int
-) -> dict[int, LayerPoint]:
+def points_of(candidate: Candidate, order: Mapping[int, Sequence[int]], unit: int) -> dict[int, LayerPoint]:
     """The layers of a candidate.
 
     Args:

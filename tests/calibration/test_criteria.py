@@ -12,7 +12,7 @@ from optimum_evoesap.calibration.statistics import ExpertStatistics, LayerStatis
 
 def a_layer(routed, norms, weights, weighted):
     as_sum = [torch.tensor(values, dtype=torch.float64) for values in (norms, weights, weighted)]
-    return LayerStatistics(torch.tensor(routed), *as_sum)
+    return LayerStatistics(torch.tensor(routed), *as_sum, norm_max=torch.zeros(len(routed)))
 
 
 def test_criteria_are_the_papers_formulas():

@@ -40,17 +40,19 @@ def test_a_configuration_whose_data_were_given_in_memory_says_which_to_give(cli,
 
 
 def test_every_field_is_an_option_under_both_spellings():
-    values = {"allocation": "uniform", "columns": "text=body"}
+    values = {"allocation": "uniform", "columns": "text=body", "keep": '{"0": [3, 5]}'}
     kinds = {int: ("5", 5), float: ("0.5", 0.5), str: ("esap", "esap")}
     for field in dataclasses.fields(EvoESAPOptions):
-        if field.name == "packing":
-            assert given_options(parse("--packing")) == {"packing": True}
-            assert given_options(parse("--no-packing")) == {"packing": False}
+        if field.type == "bool":
+            for name in (field.name, field.name.replace("_", "-")):
+                assert given_options(parse(f"--{name}")) == {field.name: True}
+                assert given_options(parse(f"--no-{name}")) == {field.name: False}
             continue
         kind = next((each for each in (int, float) if field.type.startswith(each.__name__)), str)
         text, value = kinds[kind]
         text = values.get(field.name, text)
-        value = {"allocation": "uniform", "columns": {"text": "body"}}.get(field.name, value)
+        read = {"allocation": "uniform", "columns": {"text": "body"}, "keep": {0: [3, 5]}}
+        value = read.get(field.name, value)
         for name in (field.name, field.name.replace("_", "-")):
             assert given_options(parse(f"--{name}", text)) == {field.name: value}
     assert given_options(parse()) == {}
@@ -74,6 +76,13 @@ def test_allocation_values(text, value):
 def test_wrong_allocations_are_told(text, capsys):
     with pytest.raises(SystemExit):
         parse("--allocation", text)
+    assert repr(text) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["3,5", "[3]", '{"a": [1]}', '{"0": 3}', '{"0": ["x"]}', "{"])
+def test_wrong_protected_experts_are_told(text, capsys):
+    with pytest.raises(SystemExit):
+        parse("--keep", text)
     assert repr(text) in capsys.readouterr().err
 
 

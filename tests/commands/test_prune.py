@@ -42,6 +42,18 @@ def test_prune_adds_code_when_asked_to(option, cli, checkpoint, data, tmp_path):
     assert (tmp_path / "out" / "modeling_evoesap.py").exists() == bool(option)
 
 
+def test_prune_from_a_ranking_at_another_budget(cli, checkpoint, data, tmp_path):
+    first, second, whole = (tmp_path / name for name in ("first", "second", "whole"))
+    given = ["-m", checkpoint, *FAST, "--search-dataset", data, "--device-map", "none"]
+    assert cli("prune", "-o", first, "--sparsity", "0.5", "--calibration-dataset", data, *given)[0] == 0
+    code, _, error = cli("prune", "-o", second, "--sparsity", "0.25", "--ranking", first, *given)
+    assert code == 0 and "calibrate" not in error
+    assert cli("prune", "-o", whole, "--sparsity", "0.25", "--calibration-dataset", data, *given)[0] == 0
+    assert PruningResult.load(second).kept_experts == PruningResult.load(whole).kept_experts
+    code, _, error = cli("prune", "-o", tmp_path / "third", "--ranking", tmp_path, *given)
+    assert code == 2 and "evoesap_ranking.json" in error
+
+
 def test_prune_as_its_own_process_and_push(checkpoint, data, tmp_path):
     out = tmp_path / "pruned"
     command = [sys.executable, "-m", "optimum.commands.optimum_cli", "evoesap", "prune", "-m", checkpoint, "-o", out]

@@ -9,5 +9,12 @@ from .strategy import STRATEGIES, Strategy, register_strategy
 
 
 __all__ = [
-    "STRATEGIES", "Evolution", "FixedAllocation", "Guided", "SteppedStrategy", "Steps", "Strategy", "register_strategy"
+    "STRATEGIES",
+    "Evolution",
+    "FixedAllocation",
+    "Guided",
+    "SteppedStrategy",
+    "Steps",
+    "Strategy",
+    "register_strategy",
 ]

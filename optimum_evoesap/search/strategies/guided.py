@@ -189,10 +189,15 @@ class Guided(SteppedStrategy):
         candidates = dict.fromkeys(one for pair in asked.values() for one in pair)
         scores = yield Round(tuple(candidates), self.options.criterion_samples, CALIBRATION)
         values = {key: difference(scores[more], scores[less]).mean for key, (more, less) in asked.items()}
-        before, self._now = self._now, {
-            layer: point.reordered({expert: values[layer, expert] for expert in point.order if (layer, expert) in values})
-            for layer, point in points.items()
-        }
+        before, self._now = (
+            self._now,
+            {
+                layer: point.reordered(
+                    {expert: values[layer, expert] for expert in point.order if (layer, expert) in values}
+                )
+                for layer, point in points.items()
+            },
+        )
         risen = yield from self._try([self._in_order(self._counts)], "order measured again")
         if self._best not in scores or not risen:
             pass

@@ -1,0 +1,87 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""Command line options of the commands that make a checkpoint: how the model is loaded, where it goes, the push."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import TYPE_CHECKING, Any
+
+from .arguments import DTYPES, add_option, parse_device_map
+
+
+if TYPE_CHECKING:
+    from argparse import _ArgumentGroup
+
+
+def add_loading_options(group: _ArgumentGroup) -> None:
+    """Add the options that say how the model is loaded."""
+    add_option(group, "--tokenizer", help="Folder or Hub id of the tokenizer (default: the one with the model)")
+    add_option(
+        group,
+        "--dtype",
+        default="auto",
+        choices=DTYPES,
+        help="Number format of the weights; auto takes the checkpoint's own (default: auto)",
+    )
+    add_option(
+        group,
+        "--device-map",
+        default="auto",
+        type=parse_device_map,
+        help="Where the model is put: auto (the available accelerators), a device such as cuda:0, none (the CPU), or "
+        "a JSON object from module to device (default: auto)",
+    )
+
+
+def add_output_options(group: _ArgumentGroup) -> None:
+    """Add the options that say where the pruned model goes, and what goes with it."""
+    add_option(
+        group,
+        "-o",
+        "--output",
+        required=True,
+        help="New or empty folder for the pruned model, or one with an earlier result, which is then replaced.",
+    )
+    add_option(
+        group,
+        "--remote-code",
+        default=False,
+        action="store_true",
+        help="Also save code with which transformers loads a non-uniform result without this package, where the one "
+        "who loads it trusts remote code (default: off)",
+    )
+
+
+def add_hub_options(group: _ArgumentGroup) -> None:
+    """Add the options of the push."""
+    add_option(
+        group, "--push-to-hub", default=False, action="store_true", help="Also push the checkpoint (default: off)"
+    )
+    add_option(group, "--hub-model-id", help="Repository to push to (default: the name of the output folder)")
+    add_option(group, "--hub-revision", help="Branch to push to (default: main)")
+    add_option(group, "--private", action="store_true", help="Make a new repository private (default: as the account)")
+    add_option(group, "--commit-message", help="Message of the commit.")
+    add_option(group, "--create-pr", action="store_true", help="Open a pull request, not a commit (default: off)")
+
+
+def hub_arguments(args: Namespace) -> dict[str, Any]:
+    """The options of `add_hub_options` as arguments of `MoEPruner.prune`.
+
+    Raises:
+        ValueError: Options that say how to push, without `--push-to-hub`.
+    """
+    names = {
+        "hub_model_id": "hub_model_id",
+        "hub_revision": "revision",
+        "private": "private",
+        "commit_message": "commit_message",
+        "create_pr": "create_pr",
+    }
+    given = {name: getattr(args, name) for name in names if hasattr(args, name)}
+    if not args.push_to_hub:
+        if given:
+            options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise ValueError(f"{options} would have no effect; add --push-to-hub to push the pruned model.")
+        return {}
+    token = {"token": args.token} if hasattr(args, "token") else {}
+    return {names[name]: value for name, value in given.items()} | token | {"push_to_hub": True}
