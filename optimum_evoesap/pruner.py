@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from optimum.quantization_base import OptimumQuantizer
 from transformers import PreTrainedModel
 
-from .calibration.criteria import PruningOrder, pruning_order
+from .calibration.criteria import PruningOrder, order_experts, score_experts
 from .calibration.observer import observe_experts
 from .calibration.statistics import ExpertStatistics
 from .checkpoint.files import check_output_folder, clear_partial_checkpoint, warn_of_replacement
@@ -267,7 +267,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             raise ValueError("Nothing to rank by yet: call calibrate() first.")
         self._found = None
         groups = {layer.index: layer.num_groups for layer in self.layers}
-        self.order = pruning_order(self.statistics, self.config.criterion, groups)
+        self.order = order_experts(score_experts(self.statistics, self.config.criterion), groups)
         return self.order
 
     def search(self, search_data: Any = None) -> list[int]:
