@@ -25,7 +25,9 @@ class EvoESAPOptions:
         "explicit allocation.",
     )
     criterion: str = _option(
-        "reap", "Which experts of a layer go first: frequency, ean, seer, reap or a registered name."
+        "reap",
+        "Which experts of a layer go first: frequency, ean, seer, reap, reap_renormalised, man or msan, made of what "
+        "experts do; reconstruction, measured without each expert; or a registered name.",
     )
     allocation: str | list[int] | dict[int, int] = _option(
         "evolution",
