@@ -98,9 +98,7 @@ class ModuleCall:
 
     @property
     def _leading(self) -> torch.Size:
-        values = (*self.args, *self.kwargs.values())
-        hidden = next(each for each in values if isinstance(each, torch.Tensor) and each.is_floating_point())
-        return hidden.shape[:-1]
+        return _hidden_states(self.args, self.kwargs).shape[:-1]
 
 
 class CallWatch:
@@ -141,12 +139,18 @@ class CallWatch:
             self._is_busy = False
 
 
+def _hidden_states(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
+    values = (*args, *kwargs.values())
+    return next(each for each in values if isinstance(each, torch.Tensor) and each.is_floating_point())
+
+
 def _copied(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments with copies of what a module may write into: hidden states and caches."""
+    """The arguments with copies of what modules write into: hidden states and caches."""
+    hidden = _hidden_states(args, kwargs)
 
     def copied(value: Any) -> Any:
-        if isinstance(value, torch.Tensor):
-            return value.clone()
+        if value is hidden:
+            return hidden.clone()
         return copy.deepcopy(value) if isinstance(value, Cache) else value
 
     return tuple(copied(value) for value in args), {name: copied(value) for name, value in kwargs.items()}
