@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 
 from optimum_evoesap import EvoESAPConfig
-from optimum_evoesap.calibration.criteria import pruning_order
+from optimum_evoesap.calibration.criteria import order_experts, score_experts
 from optimum_evoesap.calibration.observer import observe_experts
 from optimum_evoesap.fitness.window_scores import WindowScores
 from optimum_evoesap.kernels.forward.fused_forward import fused_forward
@@ -53,7 +53,8 @@ class Search:
         self.batches = make_windows(self.model, arguments.windows, arguments.at_once)
         with fused_forward(self.model):
             statistics = observe_experts(self.sparse_model, self.batches[:1], progress=False)
-        self.order = pruning_order(statistics, "reap", {layer.index: layer.num_groups for layer in layers})
+        groups = {layer.index: layer.num_groups for layer in layers}
+        self.order = order_experts(score_experts(statistics, "reap"), groups)
 
     def ours(self) -> None:
         with fused_forward(self.model):

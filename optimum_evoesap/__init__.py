@@ -15,6 +15,7 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from .calibration.criteria import register_criterion
+    from .calibration.measured import Measurement, register_measured_criterion
     from .configuration import EvoESAPConfig
     from .fitness import esap, linear_esap, register_fitness
     from .heterogeneous.auto import EvoESAPModelForCausalLM
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "EvoESAPConfig": "configuration",
     "EvoESAPModelForCausalLM": "heterogeneous.auto",
+    "Measurement": "calibration.measured",
     "MoEPruner": "pruner",
     "PruningResult": "reports.result",
     "Strategy": "search.strategies",
@@ -35,12 +37,14 @@ _PUBLIC = {
     "linear_esap": "fitness",
     "register_criterion": "calibration.criteria",
     "register_fitness": "fitness",
+    "register_measured_criterion": "calibration.measured",
     "register_strategy": "search.strategies",
 }
 
 __all__ = [
     "EvoESAPConfig",
     "EvoESAPModelForCausalLM",
+    "Measurement",
     "MoEPruner",
     "PruningResult",
     "Strategy",
@@ -50,6 +54,7 @@ __all__ = [
     "linear_esap",
     "register_criterion",
     "register_fitness",
+    "register_measured_criterion",
     "register_strategy",
 ]
 

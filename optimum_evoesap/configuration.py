@@ -14,6 +14,7 @@ from optimum.version import __version__ as optimum_version
 from transformers import __version__ as transformers_version
 
 from .calibration.criteria import CRITERIA
+from .calibration.measured import MEASURED_CRITERIA
 from .data.options import SCORED_TOKENS
 from .fitness import FITNESSES
 from .models.short_repr import CodeRepr
@@ -161,7 +162,11 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
         raise ValueError(f"EvoESAPConfig: {name}={getattr(self, name)!r} is not valid: {remedy}")
 
     def _check_choices(self) -> None:
-        choices = {"criterion": tuple(CRITERIA), "fitness": tuple(FITNESSES), "scored_tokens": SCORED_TOKENS}
+        choices = {
+            "criterion": (*CRITERIA, *MEASURED_CRITERIA),
+            "fitness": tuple(FITNESSES),
+            "scored_tokens": SCORED_TOKENS,
+        }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 more = f" (or register your own with @register_{name})" if name != "scored_tokens" else ""

@@ -30,7 +30,9 @@ class EvoESAPOptions:
         "a number or with a unit, such as 24GB (10**9 bytes each) or 24GiB (2**30). As few experts as that takes go.",
     )
     criterion: str = _option(
-        "reap", "Which experts of a layer go first: frequency, ean, seer, reap or a registered name."
+        "reap",
+        "Which experts of a layer go first: frequency, ean, seer, reap, reap_renormalised, man or msan, made of what "
+        "experts do; reconstruction, measured without each expert; or a registered name.",
     )
     allocation: str | list[int] | dict[int, int] = _option(
         "evolution",
@@ -84,8 +86,8 @@ class EvoESAPOptions:
     max_mutations: int = _option(3, "Most mutations between a parent and its child.")
     max_evaluations: int | None = _option(
         None,
-        "Most scores of a candidate on all search windows that the search may take; on fewer windows a score counts in "
-        "part. By default the strategy decides when it is done.",
+        "Most scores of a candidate on all search windows that the search may take; on fewer windows a score counts "
+        "in part. By default the strategy decides when it is done.",
     )
     max_minutes: float | None = _option(None, "Most minutes that the search may take; by default no limit.")
     min_experts: int | None = _option(None, "Fewest experts kept in a layer; by default the model's top-k.")

@@ -16,6 +16,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from .calibration.criteria import PruningOrder, order_experts, score_experts
+from .calibration.criterion_names import is_measured
+from .calibration.measured import Measurement
 from .calibration.observer import observe_experts
 from .calibration.protection import protected_last
 from .calibration.statistics import ExpertStatistics
@@ -39,6 +41,7 @@ from .reports.ranking import Ranking
 from .reports.record import record_run
 from .reports.result import PruningResult
 from .run.code_digest import fitness_digests
+from .run.expert_scores import expert_scores
 from .run.folder_lock import FolderLock
 from .run.inputs import ModelInputs
 from .run.state import RunState
@@ -295,7 +298,16 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         self._check_whole()
         if self.statistics is None:
             raise ValueError("Nothing to rank by yet: call calibrate() first.")
-        return self._order_by(score_experts(self.statistics, self.config.criterion))
+        if not is_measured(self.config.criterion):
+            return self._order_by(score_experts(self.statistics, self.config.criterion))
+        data = self._inputs.criterion_windows()
+        batches = list(self._inputs.batches(data))
+        measurement = Measurement(
+            self.sparse_model, batches, self.statistics, self.config.seed, rows_at_once=self._inputs.rows_at_once
+        )
+        fingerprint = f"{self._inputs.get('calibration').fingerprint} {data.fingerprint}"
+        with fused_forward(self.model):
+            return self._order_by(expert_scores(self.config.criterion, measurement, self._state, fingerprint))
 
     def load_ranking(
         self,
@@ -419,7 +431,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         warn_of_another_base(result, self.model, weights)
         self._config, self.space, self._ranking = config, space, None
         record = applied_result(result, self.sparse_model, candidate, self.tokenizer, weights)
-        return self._remove(SearchOutcome(candidate, {}, []), record)
+        return self._remove(SearchOutcome(candidate), record)
 
     def _remove(self, found: SearchOutcome, result: PruningResult) -> PreTrainedModel:
         self._found, self._is_whole = found, False

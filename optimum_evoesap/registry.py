@@ -1,9 +1,9 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""The one mechanism behind `@register_criterion`, `@register_fitness` and `@register_strategy`."""
+"""The one mechanism behind `@register_criterion`, `@register_fitness`, `@register_strategy` and the like."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 
@@ -13,10 +13,10 @@ STRATEGIES: dict[str, Any] = {}
 Registered = TypeVar("Registered", bound=Callable[..., Any])
 
 # Each decorator says what it registers, in `help` and in the API reference.
-_DOCSTRING = """Register a {kind}: decorate its function with `@register_{kind}("name")`.
+_DOCSTRING = """Register a {words}: decorate its function with `@register_{kind}("name")`.
 
     Args:
-        name: The name by which `EvoESAPConfig({kind}=name)` then finds the function.
+        name: The name by which `EvoESAPConfig({option}=name)` then finds the function.
 
     Returns:
         The decorator; it returns the function unchanged.
@@ -26,34 +26,43 @@ _DOCSTRING = """Register a {kind}: decorate its function with `@register_{kind}(
     """
 
 
-def make_register(table: dict[str, Any], kind: str) -> Callable[[str], Callable[[Registered], Registered]]:
+def make_register(
+    table: dict[str, Any], kind: str, option: str | None = None, apart_from: Mapping[str, Any] | None = None
+) -> Callable[[str], Callable[[Registered], Registered]]:
     """Return a decorator that puts a function into `table` under a name.
 
     Args:
         table: Takes the functions by name.
-        kind: What they are, for messages, such as "criterion".
+        kind: What they are, as in the name of the decorator, such as "criterion".
+        option: The field of the configuration that takes their names; by default it is called like the kind.
+        apart_from: Another table for that field, whose names are taken too.
 
     Raises:
         ValueError: The name is empty or another function has it (the decorator raises).
     """
+    words = kind.replace("_", " ")
 
     def register(name: str) -> Callable[[Registered], Registered]:
         if not name or not isinstance(name, str):
-            raise ValueError(f"A {kind} needs a non-empty string as its name, not {name!r}.")
+            raise ValueError(f"A {words} needs a non-empty string as its name, not {name!r}.")
 
         def add(function: Registered) -> Registered:
             taken = table.get(name)
             # Running a notebook cell or a reload registers the same function once more.
-            if taken is not None and (taken.__module__, taken.__qualname__) != (
-                function.__module__,
-                function.__qualname__,
-            ):
-                raise ValueError(f"The {kind} {name!r} exists already ({taken.__module__}); choose another name.")
+            if taken is not None and _origin(taken) == _origin(function):
+                taken = None
+            other = taken or (apart_from or {}).get(name)
+            if other is not None:
+                raise ValueError(f"The {words} {name!r} exists already ({other.__module__}); choose another name.")
             table[name] = function
             return function
 
         return add
 
     register.__name__ = register.__qualname__ = f"register_{kind}"
-    register.__doc__ = _DOCSTRING.format(kind=kind)
+    register.__doc__ = _DOCSTRING.format(kind=kind, words=words, option=option or kind)
     return register
+
+
+def _origin(function: Callable[..., Any]) -> tuple[str, str]:
+    return function.__module__, function.__qualname__

@@ -3,19 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 
 from ..registry import make_register
+from .criterion_names import CRITERIA, MEASURED_CRITERIA
 from .statistics import ExpertStatistics, LayerStatistics
 
 
 Criterion = Callable[[LayerStatistics], torch.Tensor]
 PruningOrder = dict[int, list[int]]
 
-CRITERIA: dict[str, Criterion] = {}
-register_criterion = make_register(CRITERIA, "criterion")
+register_criterion = make_register(CRITERIA, "criterion", apart_from=MEASURED_CRITERIA)
 
 
 @register_criterion("frequency")
@@ -39,56 +39,90 @@ def soft_counting(statistics: LayerStatistics) -> torch.Tensor:
 @register_criterion("reap")
 def router_weighted_activation(statistics: LayerStatistics) -> torch.Tensor:
     """Mean over routed tokens of gate weight x L2 norm of the expert's output (REAP); 0 for an unused expert."""
-    return statistics.weighted_norm_sum / statistics.routed_tokens.clamp(min=1)
+    return _mean(statistics.weighted_norm_sum, statistics)
 
 
-def pruning_order(
-    statistics: ExpertStatistics, criterion: str, num_groups: dict[int, int] | None = None
-) -> PruningOrder:
-    """Order the experts of each layer from the first to go to the last.
+@register_criterion("reap_renormalised")
+def renormalised_activation(statistics: LayerStatistics) -> torch.Tensor:
+    """REAP with the gate weights of a token divided by their sum; 0 for an unused expert.
 
-    Args:
-        statistics: Sums over the calibration data.
-        criterion: As for `score_experts`.
-        num_groups: As for `order_experts`.
+    So do its authors (CerebrasResearch/reap): always in their pass layer by layer, and where the router itself does so
+    in the other. Where the router does, this orders as `reap`, which takes the router's own weights.
     """
-    return order_experts(score_experts(statistics, criterion), num_groups)
+    return _mean(statistics.renormalised_norm_sum, statistics)
+
+
+@register_criterion("man")
+def mean_activation_norm(statistics: LayerStatistics) -> torch.Tensor:
+    """Mean over routed tokens of the L2 norm of the expert's output (MAN, arXiv 2606.15716); 0 for an unused one."""
+    return _mean(statistics.norm_sum, statistics)
+
+
+@register_criterion("msan")
+def mean_squared_activation_norm(statistics: LayerStatistics) -> torch.Tensor:
+    """Mean over routed tokens of its square (MSAN, arXiv 2606.15716); 0 for an unused expert."""
+    return _mean(statistics.squared_norm_sum, statistics)
 
 
 def score_experts(statistics: ExpertStatistics, criterion: str) -> dict[int, torch.Tensor]:
-    """What a criterion gives for each expert, by decoder layer.
+    """The scores that a criterion made of statistics gives.
 
     Args:
         statistics: Sums over the calibration data.
-        criterion: A name in `CRITERIA`; its function returns shape (experts,), a higher score is kept longer.
+        criterion: A name in `CRITERIA`.
+
+    Returns:
+        Scores by decoder layer, shape (experts,), float64, on the CPU; a higher score is kept longer.
 
     Raises:
         ValueError: The criterion gives a wrong shape or a score that is not finite.
     """
-    found = {}
-    for layer, layer_statistics in statistics.layers.items():
-        scores = torch.as_tensor(CRITERIA[criterion](layer_statistics)).double().cpu()
-        if scores.shape != layer_statistics.routed_tokens.shape or not torch.isfinite(scores).all():
-            raise ValueError(
-                f"Criterion {criterion!r} must give one finite score for each of the "
-                f"{layer_statistics.routed_tokens.numel()} experts of layer {layer}; it gave {scores.tolist()}."
-            )
-        found[layer] = scores
-    return found
+    return {
+        layer: check_scores(
+            criterion, layer, CRITERIA[criterion](layer_statistics), layer_statistics.routed_tokens.numel()
+        )
+        for layer, layer_statistics in statistics.layers.items()
+    }
 
 
-def order_experts(scores: dict[int, torch.Tensor], num_groups: dict[int, int] | None = None) -> PruningOrder:
-    """Order the experts of each layer by their scores, from the first to go to the last.
+def check_scores(criterion: str, layer: int, scores: torch.Tensor, num_experts: int) -> torch.Tensor:
+    """The scores of one layer in float64 on the CPU, if they are usable.
 
     Args:
-        scores: By decoder layer, shape (experts,); a higher score is kept longer.
-        num_groups: Router groups by decoder layer, for group-limited routers. Experts of such a layer are taken from
-            each group in turn, so that every multiple of the group count removes as many from each group.
+        criterion: Name of the criterion, for the message.
+        layer: Index of the decoder layer.
+        scores: What the criterion gave.
+        num_experts: Routed experts of the layer.
+
+    Raises:
+        ValueError: Their shape is wrong, or one is not finite.
+    """
+    scores = torch.as_tensor(scores).double().cpu()
+    if scores.shape != (num_experts,) or not torch.isfinite(scores).all():
+        raise ValueError(
+            f"Criterion {criterion!r} must give one finite score for each of the {num_experts} experts of layer "
+            f"{layer}; it gave {scores.tolist()}."
+        )
+    return scores
+
+
+def order_experts(scores: Mapping[int, torch.Tensor], num_groups: Mapping[int, int] | None = None) -> PruningOrder:
+    """Order the experts of each layer from the first to go to the last.
+
+    Args:
+        scores: Scores by decoder layer, shape (experts,); a higher score is kept longer.
+        num_groups: Groups by decoder layer that must stay equal (`MoELayer.num_groups`), 1 where it is not named.
+            Experts of such a layer are taken from each group in turn, so that every multiple of the group count
+            removes as many from each group.
 
     Returns:
         Expert indices by decoder layer. Equal scores go by expert index, so the order is always the same.
     """
     return {layer: _order_layer(each, (num_groups or {}).get(layer, 1)) for layer, each in scores.items()}
+
+
+def _mean(sums: torch.Tensor, statistics: LayerStatistics) -> torch.Tensor:
+    return sums / statistics.routed_tokens.clamp(min=1)
 
 
 def _order_layer(scores: torch.Tensor, num_groups: int) -> list[int]:

@@ -42,6 +42,16 @@ class _SumsByExpert:
         return most.scatter_reduce_(0, self._places % self._shape[1], values, "amax")[:-1]
 
 
+def _weight_sums(routes: Routes, weights: torch.Tensor, num_experts: int) -> torch.Tensor:
+    """The sum of the gate weights of each token, also those for no expert; 1 where it is 0."""
+    width = num_experts + 1
+    by_token = weights.new_zeros(routes.num_tokens, width)
+    experts = torch.where((routes.experts >= 0) & (routes.experts < num_experts), routes.experts, num_experts)
+    by_token.view(-1).index_add_(0, routes.tokens * width + experts.long(), weights)
+    sums = by_token.sum(dim=1)
+    return torch.where(sums == 0, 1.0, sums)
+
+
 class ExpertObserver:
     """A context in which every block of experts of a model adds up what its experts do.
 
@@ -126,6 +136,8 @@ class ExpertObserver:
                 by_expert(norms),
                 by_expert(weights),
                 by_expert(weights * norms),
+                by_expert(weights / _weight_sums(routes, weights, block.num_experts)[routes.tokens] * norms),
+                by_expert(norms * norms),
                 by_expert.largest(norms),
             )
             self._of_batch.append((layer.index, slice(offset, offset + block.num_experts), sums))

@@ -22,6 +22,8 @@ class LayerStatistics:
         norm_sum: Sum over those tokens of the L2 norm of the expert's output (before the gate weight), float64.
         weight_sum: Sum of the gate weights, float64.
         weighted_norm_sum: Sum of gate weight x L2 norm, float64.
+        renormalised_norm_sum: The same with the gate weights of each token divided by their sum, float64.
+        squared_norm_sum: Sum of the square of the L2 norm, float64.
         norm_max: Largest L2 norm, 0 for an unused expert, float64.
     """
 
@@ -29,6 +31,8 @@ class LayerStatistics:
     norm_sum: torch.Tensor
     weight_sum: torch.Tensor
     weighted_norm_sum: torch.Tensor
+    renormalised_norm_sum: torch.Tensor
+    squared_norm_sum: torch.Tensor
     norm_max: torch.Tensor
 
     @classmethod
@@ -94,9 +98,15 @@ class ExpertStatistics(ShortRepr):
         Args:
             tensors: The sums by name.
             metadata: The further values.
+
+        Raises:
+            ValueError: They are of another release, which had other sums.
         """
         indices = sorted({int(name.split(".")[0]) for name in tensors})
         names = [item.name for item in fields(LayerStatistics)]
+        absent = [name for name in names for layer in indices if f"{layer}.{name}" not in tensors]
+        if absent:
+            raise ValueError(f"these statistics are of another release: they have no {absent[0]}; calibrate again.")
         layers = {layer: LayerStatistics(*(tensors[f"{layer}.{name}"] for name in names)) for layer in indices}
         return cls(layers, int(metadata["num_tokens"]))
 
@@ -107,6 +117,10 @@ class ExpertStatistics(ShortRepr):
 
     @classmethod
     def load(cls, path: str | Path) -> ExpertStatistics:
-        """Read what [`~ExpertStatistics.save`] wrote."""
+        """Read what [`~ExpertStatistics.save`] wrote.
+
+        Raises:
+            ValueError: It is of another release.
+        """
         with safe_open(path, "pt") as file:
             return cls.from_tensors({name: file.get_tensor(name) for name in file.keys()}, file.metadata())

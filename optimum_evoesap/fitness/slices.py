@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import closing
 from itertools import accumulate
 
@@ -119,7 +119,7 @@ class SliceScorer:
         self._scorer.forget()
 
     def _score_passes(
-        self, passes: Iterator[Pass], batches: list[TeacherBatch], done: set[int], scored: Scored
+        self, passes: Generator[Pass, None, None], batches: list[TeacherBatch], done: set[int], scored: Scored
     ) -> None:
         sums: dict[int, list[torch.Tensor]] = defaultdict(list)
         counts = [count for batch in batches for count in batch.counts]

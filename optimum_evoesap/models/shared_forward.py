@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -84,7 +84,7 @@ class SharedForward:
     @torch.no_grad()
     def run(
         self, tree: Fork, candidates: Sequence[Kept], batches: Sequence[Batch], is_done: Callable[[int], bool]
-    ) -> Iterator[Pass]:
+    ) -> Generator[Pass, None, None]:
         """Run every candidate on every batch, group by group; to be closed where it is left early.
 
         Args:

@@ -1,5 +1,5 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""Which work candidates have in common: those that begin with the same layers share them, as branches share a trunk."""
+"""Which work candidates have in common: those that begin with the same layers share them, as branches a trunk."""
 
 from __future__ import annotations
 

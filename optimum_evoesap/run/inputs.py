@@ -95,6 +95,11 @@ class ModelInputs:
             revision=config.data_revision,
         )
 
+    @property
+    def rows_at_once(self) -> int:
+        """Windows that fill a batch of the model."""
+        return self._batch_size(self._model.get_input_embeddings().weight.device)
+
     def criterion_windows(self) -> TokenizedData:
         """The first of the calibration windows: those that a criterion is measured on for every expert."""
         data = self.get("calibration")

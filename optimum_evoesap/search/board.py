@@ -28,6 +28,9 @@ class Scorer(Protocol):
     def num_windows(self) -> int:
         """Windows of the data."""
 
+    def forget(self) -> None:
+        """Let go of what it holds; nothing can be scored any more."""
+
     def whole_batches(self, num_windows: int | None) -> int:
         """So many windows, rounded up to whole batches; all of them for `None`."""
 

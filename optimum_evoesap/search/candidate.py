@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
-    from ..calibration.criteria import PruningOrder
     from .allocation import AllocationSpace
 
 
@@ -29,7 +28,7 @@ class Candidate(Mapping[int, tuple[int, ...]]):
         object.__setattr__(self, "layers", layers)
 
     @classmethod
-    def from_order(cls, order: PruningOrder, removed: Mapping[int, int]) -> Candidate:
+    def from_order(cls, order: Mapping[int, Sequence[int]], removed: Mapping[int, int]) -> Candidate:
         """The candidate that loses experts in pruning order.
 
         Args:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from contextlib import ExitStack
 
 import torch
@@ -18,7 +19,10 @@ MASK[2, 4:] = 0
 
 
 def routes_of(block, calls):
-    """Slowly, one token and one expert at a time: (token, expert, weight, norm) of each route of each call."""
+    """Slowly, one token and one expert at a time: (token, expert, weight, norm) of each route of each call.
+
+    For a route to no expert of the block the norm is 0.
+    """
     for args, kwargs, output in calls:
         yield from ROUTES[type(block)](block, (*args, *kwargs.values()), output)
 
@@ -29,7 +33,9 @@ def routed_routes(block, inputs, output):
     weights = next(each for each in inputs[1:] if each.is_floating_point())
     for token in range(hidden.shape[0]):
         for expert, weight in zip(indices[token].tolist(), weights[token].tolist()):
-            if expert < block.num_experts and weight != 0:
+            if expert >= block.num_experts:
+                yield token, expert, weight, 0.0
+            elif weight != 0:
                 # The same expert twice, as some modules cannot take one expert a token.
                 twice, ones = (
                     hidden.new_tensor([[expert, expert]], dtype=indices.dtype),
@@ -112,7 +118,7 @@ def watch(block, calls, undo):
 
 @torch.no_grad()
 def recompute(model, layers, mask):
-    sums = {layer.index: torch.zeros(4, layer.num_experts, dtype=torch.float64) for layer in layers}
+    sums = {layer.index: torch.zeros(6, layer.num_experts, dtype=torch.float64) for layer in layers}
     calls = [(layer, number, block, []) for layer in layers for number, block in enumerate(layer.blocks)]
     with ExitStack() as undo:
         for _, _, block, noted in calls:
@@ -120,8 +126,14 @@ def recompute(model, layers, mask):
         torch.manual_seed(0)
         model(input_ids=TOKENS, attention_mask=mask, use_cache=False)
     for layer, number, block, noted in calls:
-        for token, expert, weight, norm in routes_of(block, noted):
-            if mask is None or mask.reshape(-1)[token]:
-                place = number * layer.experts_per_block + expert
-                sums[layer.index][:, place] += torch.tensor([1, norm, weight, weight * norm], dtype=torch.float64)
+        # Each call by itself: DiffusionGemma runs the same experts on other tokens too.
+        for routes in (list(routes_of(block, [call])) for call in noted):
+            of_token = defaultdict(float)
+            for token, _, weight, _ in routes:
+                of_token[token] += weight
+            for token, expert, weight, norm in routes:
+                if expert < block.num_experts and (mask is None or mask.reshape(-1)[token]):
+                    place = number * layer.experts_per_block + expert
+                    values = [1, norm, weight, weight * norm, weight / of_token[token] * norm, norm**2]
+                    sums[layer.index][:, place] += torch.tensor(values, dtype=torch.float64)
     return sums

@@ -13,6 +13,9 @@ from tests.calibration.slow_statistics import MASK, TOKENS, recompute
 from tests.model_matrix import MODEL_TYPES, layers_of, make_model, sparse_model_of
 
 
+SUMS = ("norm_sum", "weight_sum", "weighted_norm_sum", "renormalised_norm_sum", "squared_norm_sum")
+
+
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_statistics_are_those_of_a_slow_recomputation(model_type):
     model = make_model(model_type)
@@ -29,7 +32,8 @@ def test_statistics_are_those_of_a_slow_recomputation(model_type):
         found, expected = fast.layers[layer.index], slow[layer.index]
         assert found.routed_tokens.tolist() == expected[0].tolist()
         assert found.routed_tokens.sum() > 0
-        for sums, slow_sums in zip((found.norm_sum, found.weight_sum, found.weighted_norm_sum), expected[1:]):
+        for name, slow_sums in zip(SUMS, expected[1:], strict=True):
+            sums = getattr(found, name)
             assert sums.dtype == torch.float64
             torch.testing.assert_close(sums, slow_sums, rtol=1e-4, atol=1e-5)
 
@@ -98,3 +102,20 @@ def test_nan_weights_are_refused():
     find_moe_layers(model)[1].blocks[0].expert_parts[0].value.data[0] = float("nan")
     with pytest.raises(ValueError, match="layer 1 give NaN"):
         observe_experts(SparseModel(model), [{"input_ids": TOKENS}], progress=False)
+
+
+def test_renormalised_weights_are_those_of_a_router_that_renormalises():
+    """OLMoE's router can do either; the softmax before the choice is the same."""
+    found = {}
+    for renormalises in (False, True):
+        model = make_model("olmoe")
+        for module in model.modules():
+            if hasattr(module, "norm_topk_prob"):
+                module.norm_topk_prob = renormalises
+        found[renormalises] = observe_experts(sparse_model_of(model), [{"input_ids": TOKENS}], progress=False).layers
+    first = min(found[True])
+    assert not torch.allclose(found[False][first].weighted_norm_sum, found[True][first].weighted_norm_sum, rtol=1e-2)
+    for sums in found.values():
+        torch.testing.assert_close(
+            sums[first].renormalised_norm_sum, found[True][first].weighted_norm_sum, rtol=1e-5, atol=1e-5
+        )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from optimum_evoesap.calibration.statistics import ExpertStatistics, LayerStatistics
@@ -17,3 +18,10 @@ def test_statistics_survive_the_disk(tmp_path):
     assert loaded.num_tokens == 10 and list(loaded.layers) == [3, 12]
     assert torch.equal(loaded.layers[3].weight_sum, sums.weight_sum)
     assert torch.equal(loaded.layers[3].routed_tokens, sums.routed_tokens)
+
+
+def test_statistics_of_another_release_are_refused():
+    tensors, metadata = ExpertStatistics({3: LayerStatistics.zeros(4)}, 10).to_tensors()
+    del tensors["3.squared_norm_sum"]
+    with pytest.raises(ValueError, match="another release: they have no squared_norm_sum; calibrate again"):
+        ExpertStatistics.from_tensors(tensors, metadata)

@@ -9,9 +9,12 @@ import pytest
 import torch
 
 from optimum_evoesap import EvoESAPConfig, MoEPruner
+from optimum_evoesap.calibration.measured import Measurement
 from optimum_evoesap.calibration.observer import observe_experts
+from optimum_evoesap.calibration.reconstruction import reconstruction
 from optimum_evoesap.fitness import teacher
 from optimum_evoesap.fitness.scorer import FitnessScorer
+from optimum_evoesap.kernels.forward.fused_forward import fused_forward
 from optimum_evoesap.models.virtual_slice import VirtualSlice
 from tests.model_matrix import ROWS, VOCABULARY, layers_of, make_model, random_kept, sparse_model_of
 
@@ -130,3 +133,24 @@ def test_a_teacher_that_waits_on_the_host(monkeypatch):
     assert all(batch.hidden.is_pinned() for batch in on_host._teacher)
     with VirtualSlice(layers, kept):
         assert on_host.score() == on_device.score()
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 1, reason="needs a GPU")
+@pytest.mark.parametrize("model_type", ["olmoe", "mixtral", "deepseek_v3", "gemma4_text", "diffusion_gemma"])
+def test_reconstruction_on_a_gpu(model_type):
+    """In half precision, where the kernels run: the experts' changes are those of the CPU in float32."""
+    found = {}
+    for device, dtype in (("cpu", torch.float32), ("cuda", torch.bfloat16)):
+        model = make_model(model_type, dtype).to(device)
+        sparse_model = sparse_model_of(model)
+        batches = [{"input_ids": torch.stack([each["input_ids"] for each in windows(0)[:8]]).to(device)}]
+        with fused_forward(model):
+            statistics = observe_experts(sparse_model, batches, progress=False)
+            measurement = Measurement(sparse_model, batches, statistics, progress=False)
+            found[device] = dict(reconstruction(measurement, sparse_model.indices))
+            again = dict(reconstruction(measurement, sparse_model.indices[-1:]))
+        assert all(torch.equal(found[device][index], scores) for index, scores in again.items())
+    if model_type == "diffusion_gemma":
+        return  # its random tokens are others on another device
+    for index, scores in found["cpu"].items():
+        torch.testing.assert_close(found["cuda"][index], scores, rtol=0.1, atol=0.1 * float(scores.max()))

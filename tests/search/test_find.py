@@ -22,7 +22,7 @@ def test_the_search_goes_on_when_a_candidate_does_not_fit(tmp_path):
 
     A run that goes on later begins with the smaller batches, so that it finds the same scores as an unbroken one.
     """
-    from optimum_evoesap.calibration.criteria import pruning_order
+    from optimum_evoesap.calibration.criteria import order_experts, score_experts
     from optimum_evoesap.search.planning import allocation_space
 
     model = make_model("olmoe")
@@ -30,7 +30,7 @@ def test_the_search_goes_on_when_a_candidate_does_not_fit(tmp_path):
     options = {"sparsity": 0.25, "population_size": 4, "num_elites": 1}
     config = EvoESAPConfig(**options, generations=2)
     statistics = observe_experts(sparse_model_of(model), batches_of(4, 4), progress=False)
-    order = pruning_order(statistics, "reap", {layer.index: 1 for layer in layers})
+    order = order_experts(score_experts(statistics, "reap"))
     space = allocation_space(config, layers)
     sparse_model = sparse_model_of(model)
     expected = find_allocation(sparse_model, order, space, config, SearchData(batches_of(4, 1)))

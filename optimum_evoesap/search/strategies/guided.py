@@ -252,7 +252,7 @@ class Guided(SteppedStrategy):
         counts = self.space.mutate(self._counts, self._generator, 2, 2)
         candidate = self._best
         for layer, now, then in zip(self.space.layers, self._counts, counts):
-            kept = set(points[layer].kept)
+            kept = points[layer].kept
             for _ in range(0, then - now, self.space.unit):
                 point = points_of(candidate, self._now, self.space.unit)[layer]
                 kept = point.without(point.kept_in_order[0])

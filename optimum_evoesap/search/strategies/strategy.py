@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...options import EvoESAPOptions
 from ...registry import STRATEGIES, make_register
 from ..allocation import Allocation, AllocationSpace
 from ..candidate import Candidate
+from ..rounds import Round
 
 
 if TYPE_CHECKING:
@@ -68,8 +69,11 @@ class Strategy(ABC):
         self.history: list[dict[str, Any]] = []
 
     @abstractmethod
-    def ask(self) -> list[Candidate]:
-        """The candidates whose scores are needed now, none twice; empty when the search is done."""
+    def ask(self) -> Round | Sequence[Candidate]:
+        """The candidates whose scores are needed now, none twice; empty when the search is done.
+
+        Candidates alone are scored on all windows of the search data; a [`Round`] says on how many, and of which data.
+        """
 
     @abstractmethod
     def tell(self, candidate: Candidate, scores: WindowScores) -> None:
