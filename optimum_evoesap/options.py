@@ -7,8 +7,13 @@ options from these fields and answers `--help` without importing either.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
+
+
+# Tokens on which a measured criterion orders experts as on four times as many (benchmarks/quality/NOTES.md).
+_CRITERION_TOKENS = 4_096
 
 
 def _option(default: Any, text: str) -> Any:
@@ -43,8 +48,10 @@ class EvoESAPOptions:
         "esap", "What the search maximises: esap, kl, reverse_kl, nll, sampled_acceptance or a registered name."
     )
 
-    criterion_samples: int = _option(
-        8, "Windows of calibration data on which a criterion that runs the model for every expert is measured."
+    criterion_samples: int | None = _option(
+        None,
+        "Windows of calibration data on which a criterion that runs the model for every expert is measured; by "
+        "default as many as hold 4096 tokens. The guided strategy measures again on up to four times as many.",
     )
 
     calibration_dataset: str | None = _option(
@@ -110,3 +117,8 @@ class EvoESAPOptions:
         "Take the uniform allocation where the one that was searched does not beat it on held-out windows.",
     )
     seed: int = _option(42, "Seed of the data order and of the search.")
+
+    @property
+    def criterion_windows(self) -> int:
+        """Windows on which a criterion is measured that runs the model for every expert."""
+        return self.criterion_samples or math.ceil(_CRITERION_TOKENS / self.sequence_length)

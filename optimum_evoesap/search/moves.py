@@ -8,7 +8,7 @@ next in pruning order of each.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .candidate import Candidate
 
@@ -49,6 +49,10 @@ class LayerPoint:
         """Kept experts when a removed one comes back."""
         return self.kept | {expert, *self._partners(expert, self.removed_in_order)}
 
+    def returning(self, expert: int) -> LayerPoint:
+        """The layer when a removed expert comes back."""
+        return replace(self, kept=self.with_back(expert))
+
     def swapped(self, expert: int, other: int) -> frozenset[int]:
         """Kept experts when a removed one, `expert`, takes the place of a kept one of its group, `other`."""
         return (self.kept - {other}) | {expert}
@@ -66,14 +70,13 @@ class LayerPoint:
             tried += [self.swapped(expert, other) for expert in back for other in go]
         return tried
 
-    def reordered(self, values: Mapping[int, float]) -> tuple[int, ...]:
-        """The order by values, from the lowest to the highest; equal ones as before, groups in turn.
+    def in_turn(self, experts: Sequence[int]) -> tuple[int, ...]:
+        """Experts with those of the groups in turn, each group in the order that is given.
 
         Args:
-            values: What each expert is worth; those without one stay behind the others.
+            experts: All experts of the layer.
         """
-        ranked = sorted(self.order, key=lambda expert: values.get(expert, float("inf")))
-        groups = [[expert for expert in ranked if self.group_of(expert) == group] for group in range(self.unit)]
+        groups = [[expert for expert in experts if self.group_of(expert) == group] for group in range(self.unit)]
         return tuple(expert for row in zip(*groups) for expert in row)
 
     def _partners(self, expert: int, in_order: Sequence[int]) -> list[int]:
