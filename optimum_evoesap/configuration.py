@@ -20,7 +20,7 @@ from .fitness import FITNESSES
 from .models.short_repr import CodeRepr
 from .models.size import parse_size
 from .options import EvoESAPOptions
-from .registry import STRATEGIES
+from .registry import BUILT_IN_STRATEGIES, STRATEGIES
 from .version import __version__
 
 
@@ -227,11 +227,11 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
     def _check_allocation(self) -> None:
         given = self.allocation
         if isinstance(given, str):
-            if given not in ("evolution", "uniform", *STRATEGIES):
+            if given not in (*BUILT_IN_STRATEGIES, "uniform", *STRATEGIES):
                 remedy = (
-                    "choose evolution, uniform or a strategy registered with @register_strategy, or give the removed "
+                    "choose guided, evolution, uniform or a strategy registered with @register_strategy, or give the "
                 )
-                self._fail("allocation", remedy + "counts as a list or dict.")
+                self._fail("allocation", remedy + "removed counts as a list or dict.")
             return
         if isinstance(given, dict):
             if not all(_is_count(layer, 0) or str(layer).isdecimal() for layer in given):

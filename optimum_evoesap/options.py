@@ -36,13 +36,14 @@ class EvoESAPOptions:
     )
     criterion: str = _option(
         "reap",
-        "Which experts of a layer go first: frequency, ean, seer, reap, reap_renormalised, man or msan, made of what "
-        "experts do; reconstruction, measured without each expert; or a registered name.",
+        "Which experts of a layer go first: esap or reconstruction, measured by leaving out one expert at a time; "
+        "frequency, ean, seer, reap, reap_renormalised, man or msan, made of what experts do; or a registered name.",
     )
     allocation: str | list[int] | dict[int, int] = _option(
-        "evolution",
-        "How many experts go from each layer: evolution or another strategy, uniform, or the removed counts "
-        "themselves, as a list (one per sparse layer) or a dict (decoder layer to count).",
+        "guided",
+        "What goes from each layer: guided (measured curves and steps around the best point), evolution (the paper's "
+        "search), another registered strategy, uniform, or the removed counts themselves, as a list (one per sparse "
+        "layer) or a dict (decoder layer to count).",
     )
     fitness: str = _option(
         "esap", "What the search maximises: esap, kl, reverse_kl, nll, sampled_acceptance or a registered name."

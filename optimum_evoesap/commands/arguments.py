@@ -76,7 +76,7 @@ def source_options(args: Namespace) -> dict[str, Any]:
 
 
 def parse_allocation(text: str) -> str | list[int] | dict[int, int]:
-    """Read `evolution`, `uniform`, removed counts as `3,4,5`, or a JSON list or object (decoder layer to count).
+    """Read `guided`, `evolution`, `uniform`, removed counts as `3,4,5`, or a JSON list or object (decoder layer to count).
 
     Raises:
         ArgumentTypeError: It looks like counts and is not.
@@ -157,7 +157,7 @@ def set_up_parser(parser: ArgumentParser, description: str, usage: str) -> None:
 def _value_settings(name: str, kind: Any) -> dict[str, Any]:
     """Type and placeholder of an option that takes a value."""
     parsers: dict[str, tuple[Callable[[str], Any], str]] = {
-        "allocation": (parse_allocation, "evolution|uniform|N,N,..."),
+        "allocation": (parse_allocation, "guided|evolution|uniform|N,N,..."),
         "columns": (parse_columns, "ROLE=COLUMN,..."),
         "keep": (parse_keep, "JSON"),
         "target_size": (str, "SIZE"),
