@@ -87,7 +87,8 @@ def find_allocation(
     if not data.search:
         return SearchOutcome(strategy.best)
     boards = _boards(sparse_model, config, data, told or {})
-    end = run_search(strategy, boards, Limits.of(config))
+    # An allocation that is given is scored whatever the limits of a search are.
+    end = run_search(strategy, boards, Limits.of(config) if config.is_searched else None)
     scores = {name: boards[SEARCH].told[one] for name, one in (("best", end.best), ("uniform", strategy.uniform))}
     reason = end.reason if config.is_searched else ""
     if not data.holdout:
