@@ -48,12 +48,17 @@ class SliceScorer:
         # where memory becomes short, and in a run that goes on with what was left by then.
         self._ends = list(accumulate(len(batch["input_ids"]) for batch in batches))
         self._scorer = FitnessScorer(sparse_model.model, batches, fitness, seed, batch_size, rows_at_once)
-        self._forward = SharedForward(sparse_model, self._scorer.rows_at_once)
+        self._forward = SharedForward(sparse_model)
 
     @property
     def batch_size(self) -> int:
         """Windows in one forward pass."""
         return self._scorer.batch_size
+
+    @property
+    def rows_at_once(self) -> int:
+        """Windows that fill a batch, counting each as often as candidates share it."""
+        return self._scorer.rows_at_once
 
     @property
     def num_windows(self) -> int:
@@ -111,7 +116,9 @@ class SliceScorer:
         tree, done = shared_work(slices, self._sparse_model.indices), set(skip)
 
         def attempt() -> None:
-            self._forward.rows_at_once = self._scorer.rows_at_once  # fewer where memory was short
+            # Fewer where memory was short. Those of all the data count: scores do not depend on which windows are asked
+            # for together.
+            self._forward.most_together = max(1, self._scorer.rows_at_once // self._scorer.batch_size)
             batches = self._batches(first, stop)
             passes = self._forward.run(tree, slices, [batch.inputs for batch in batches], done.__contains__)
             with closing(passes):

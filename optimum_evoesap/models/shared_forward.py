@@ -63,15 +63,16 @@ class SharedForward:
 
     Args:
         sparse_model: The unpruned model.
-        rows_at_once: Windows that fill a batch.
+        most_together: Candidates that share a batch at most.
 
     Attributes:
+        most_together: The same; it may be changed.
         whole_tokens: Tokens that have gone through the whole model; through some of its layers they count in part.
         starts: Whether a pass that starts at a decoder layer gives the bits of the whole one, where that was tried.
     """
 
-    def __init__(self, sparse_model: SparseModel, rows_at_once: int):
-        self.rows_at_once = rows_at_once
+    def __init__(self, sparse_model: SparseModel, most_together: int = 1):
+        self.most_together = most_together
         self.whole_tokens = 0.0
         self._sparse_model = sparse_model
         self._forward = LayeredForward(sparse_model)
@@ -183,15 +184,19 @@ class SharedForward:
         with sliced(before):
             outputs = self._forward.outputs(inputs, stop, each, prefix.layer, given)
         self._count(inputs, fork.layer - prefix.layer + len(group))
-        with sliced(kept[0]):
-            if not self._is_exact(stop, inputs, outputs[0]):
-                return None
+        if stop not in self.starts:
+            with sliced(kept[0]):
+                if not self._is_exact(stop, inputs, outputs[0]):
+                    return None
         rows = {name: torch.cat([tensor] * len(group)) for name, tensor in inputs.items()}
         with sliced({layer: kept[0][layer] for layer in kept[0] if layer > fork.layer}):
             hidden = self._forward.hidden(rows, stop, join_outputs(outputs)).chunk(len(group))
         self._count(inputs, len(group) * (self._num_layers - stop))
-        with sliced(kept[0]):
-            return list(hidden) if self._are_independent(hidden[0], inputs) else None
+        if self._shares_rows is None:
+            with sliced(kept[0]):
+                if not self._are_independent(hidden[0], inputs):
+                    return None
+        return list(hidden)
 
     def _are_independent(self, hidden: torch.Tensor, inputs: Batch) -> bool:
         """Whether rows that share a batch come out as they do alone, within rounding; asked once."""
@@ -205,13 +210,11 @@ class SharedForward:
 
     def _groups(self, leaf: tuple[int, ...], fork: Fork, batches: Sequence[Batch]) -> Iterator[tuple[int, ...]]:
         """The candidates of a leaf in groups that fill batches; one by one where they cannot share them."""
-        most = max((len(inputs["input_ids"]) for inputs in batches), default=1)
-        left = leaf
-        while left:
+        while leaf:
             # Asked each time: the group before may have shown that they cannot.
-            size = max(1, self.rows_at_once // most) if self._can_share_rows(fork, batches) else 1
-            yield left[:size]
-            left = left[size:]
+            size = self.most_together if self._can_share_rows(fork, batches) else 1
+            yield leaf[:size]
+            leaf = leaf[size:]
 
     def _can_share_rows(self, fork: Fork, batches: Sequence[Batch]) -> bool:
         if self._shares_rows is False or not self._may_start or not self.starts.get(fork.layer + 1, True):
