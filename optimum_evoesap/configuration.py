@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import difflib
 import functools
+import math
 from typing import TYPE_CHECKING, Any
 
 from optimum.configuration_utils import BaseConfig
@@ -180,7 +181,7 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
         for name in ("data_config", "data_revision"):
             if getattr(self, name) is not None and not isinstance(getattr(self, name), str):
                 self._fail(name, "give a string or None.")
-        for name in ("packing", "uniform_counts", "protect_super_experts"):
+        for name in ("packing", "uniform_counts", "protect_super_experts", "guard"):
             if not isinstance(getattr(self, name), bool):
                 self._fail(name, "give True or False.")
         if self.columns is not None and not isinstance(self.columns, dict):
@@ -198,7 +199,7 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
             self._fail("holdout_fraction", "give a share between 0 (no held-out comparison) and 1.")
         lowest = {"sequence_length": 2, "seed": 0}
         for name in (
-            "calibration_samples", "search_samples", "sequence_length", "population_size",
+            "calibration_samples", "criterion_samples", "search_samples", "sequence_length", "population_size",
             "num_elites", "generations", "max_delta", "max_mutations", "seed",
         ):  # fmt: skip
             low = lowest.get(name, 1)
@@ -208,6 +209,10 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
             self._fail("num_elites", f"it must be smaller than population_size={self.population_size}.")
         if self.batch_size is not None and not _is_count(self.batch_size, 1):
             self._fail("batch_size", "give a whole number of at least 1, or None for what suits the device.")
+        if self.max_evaluations is not None and not _is_count(self.max_evaluations, 1):
+            self._fail("max_evaluations", "give a whole number of at least 1, or None for no limit.")
+        if self.max_minutes is not None and not (_is_number(self.max_minutes, 0, math.inf) and self.max_minutes > 0):
+            self._fail("max_minutes", "give a number above 0, or None for no limit.")
         if self.min_experts is not None and not _is_count(self.min_experts, 1):
             self._fail("min_experts", "give a whole number of at least 1, or None for the model's top-k.")
 
