@@ -184,6 +184,8 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
         for name in ("packing", "uniform_counts", "protect_super_experts", "guard"):
             if not isinstance(getattr(self, name), bool):
                 self._fail(name, "give True or False.")
+        if self.racing not in (True, False, None):
+            self._fail("racing", "give True, False, or None for what suits the strategy.")
         if self.columns is not None and not isinstance(self.columns, dict):
             self._fail("columns", 'give a dict from role to column, such as {"prompt": "question"}, or None.')
 

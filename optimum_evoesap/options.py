@@ -84,6 +84,11 @@ class EvoESAPOptions:
     generations: int = _option(50, "Generations of the search (paper: 50 for OLMoE, 20 for ERNIE, 10 for Qwen3-30B).")
     max_delta: int = _option(4, "Most experts that one mutation moves between two layers.")
     max_mutations: int = _option(3, "Most mutations between a parent and its child.")
+    racing: bool | None = _option(
+        None,
+        "Score the many candidates of a round on few windows first, the better ones on more, and only the best on all; "
+        "by default as suits the strategy.",
+    )
     max_evaluations: int | None = _option(
         None,
         "Most scores of a candidate on all search windows that the search may take; on fewer windows a score counts "

@@ -43,7 +43,7 @@ def add_config_options(group: _ArgumentGroup) -> None:
     for field in dataclasses.fields(EvoESAPOptions):
         text = f"{field.metadata['help']} (default: {_shown(field.default)})".replace("%", "%%")
         name = f"--{field.name.replace('_', '-')}"
-        if kinds[field.name] is bool:
+        if kinds[field.name] in (bool, bool | None):
             add_option(group, name, help=text, action=BooleanOptionalAction)
         else:
             add_option(group, name, help=text, **_value_settings(field.name, kinds[field.name]))

@@ -47,6 +47,7 @@ class SliceScorer:
         # Where scoring may begin and end: every smaller cut of these batches keeps their ends, so that it stays the same
         # where memory becomes short, and in a run that goes on with what was left by then.
         self._ends = list(accumulate(len(batch["input_ids"]) for batch in batches))
+        self._num_tokens = sum(batch["input_ids"].numel() for batch in batches)
         self._scorer = FitnessScorer(sparse_model.model, batches, fitness, seed, batch_size, rows_at_once)
         self._forward = SharedForward(sparse_model)
 
@@ -68,7 +69,7 @@ class SliceScorer:
     @property
     def evaluations(self) -> float:
         """What was scored so far has cost as much as so many scores on all windows, through all layers."""
-        return self._forward.whole_tokens / sum(each.inputs["input_ids"].numel() for each in self._scorer.teacher)
+        return self._forward.whole_tokens / self._num_tokens
 
     @property
     def starts(self) -> dict[int, bool]:

@@ -21,7 +21,7 @@ from .limits import Limits
 from .loop import run_search
 from .planning import fixed_allocation
 from .rounds import CALIBRATION, SEARCH
-from .strategies import STRATEGIES, FixedAllocation, Strategy
+from .strategies import STRATEGIES, FixedAllocation, Racing, Strategy
 from .told_scores import ToldScores
 
 
@@ -117,7 +117,9 @@ def make_strategy(order: PruningOrder, space: AllocationSpace, config: EvoESAPCo
     fixed = fixed_allocation(config, space)
     if fixed is not None:
         return FixedAllocation(space, order, config, fixed)
-    return STRATEGIES[str(config.allocation)](space, order, config)
+    strategy = STRATEGIES[str(config.allocation)](space, order, config)
+    races = strategy.races if config.racing is None else config.racing
+    return Racing(strategy) if races else strategy
 
 
 def _boards(

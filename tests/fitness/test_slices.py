@@ -143,4 +143,5 @@ def test_known_work_costs_nothing(sparse_model):
     scorer.score_each(candidates_of(sparse_model), lambda found: None, skip=range(len(candidates_of(sparse_model))))
     assert scorer.evaluations == 0
     scorer.score({})
-    assert scorer.evaluations == 1
+    scorer.forget()
+    assert scorer.evaluations == 1, "also when it has let go of the teacher"
