@@ -21,6 +21,7 @@ from .fitness import FITNESSES
 from .models.short_repr import CodeRepr
 from .models.size import parse_size
 from .options import EvoESAPOptions
+from .presets import preset_options
 from .registry import STRATEGIES
 from .version import __version__
 
@@ -39,10 +40,13 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
     another.
 
     Args:
-        **options: Any field of [`EvoESAPOptions`].
+        **options: Any field of [`EvoESAPOptions`], and `preset`, a name for the values of many of them: `"paper"` for
+            criterion, sizes and loop of the paper as they were for OLMoE (for ERNIE it took 20 generations, for
+            Qwen3-30B 10). Fields given next to it go before its values. Only the values are kept, not the name.
 
     Raises:
-        ValueError: A field has a wrong value, or is unknown. The message names the field, the value and the remedy.
+        ValueError: A field has a wrong value, or it or the preset is unknown. The message names the field, the value
+            and the remedy.
 
     Example:
         ```python
@@ -58,6 +62,7 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
 
         @functools.wraps(EvoESAPOptions.__init__)
         def __init__(self, **options: Any):
+            options = preset_options(options.pop("preset", None)) | options
             _check_names(options)
             BaseConfig.__init__(self)
             for option in dataclasses.fields(EvoESAPOptions):
@@ -107,7 +112,8 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
         """
         returns_unused = kwargs.pop("return_unused_kwargs", False)
         kwargs = {name: value for name, value in kwargs.items() if name not in _FROM_PRETRAINED_KEYS}
-        unused = {name: kwargs.pop(name) for name in list(kwargs) if returns_unused and name not in _OPTION_NAMES}
+        known = (*_OPTION_NAMES, "preset")
+        unused = {name: kwargs.pop(name) for name in list(kwargs) if returns_unused and name not in known}
         config = cls(**config_dict | kwargs)
         return (config, unused) if returns_unused else config
 
@@ -115,11 +121,12 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
         """A configuration with other values in some fields; a sparsity, a size and removed counts replace each other.
 
         Args:
-            **changes: Any field of [`EvoESAPOptions`].
+            **changes: Any field of [`EvoESAPOptions`], and `preset`.
 
         Raises:
             ValueError: As for the class.
         """
+        changes = preset_options(changes.pop("preset", None)) | changes
         options = {name: getattr(self, name) for name in _OPTION_NAMES}
         allocation = changes.get("allocation", self.allocation)
         if not isinstance(allocation, str):
@@ -257,7 +264,7 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
 def _check_names(options: dict[str, Any]) -> None:
     unknown = [name for name in options if name not in (*_OPTION_NAMES, *_VERSION_KEYS, *_LOADING_KEYS)]
     if unknown:
-        close = difflib.get_close_matches(unknown[0], _OPTION_NAMES, n=1)
+        close = difflib.get_close_matches(unknown[0], (*_OPTION_NAMES, "preset"), n=1)
         hint = f"; did you mean {close[0]!r}?" if close else f"; the fields are {', '.join(_OPTION_NAMES)}."
         raise ValueError(f"EvoESAPConfig has no field {unknown[0]!r} (value {options[unknown[0]]!r}){hint}")
 

@@ -7,7 +7,7 @@ options from these fields and answers `--help` without importing either.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 
@@ -86,8 +86,8 @@ class EvoESAPOptions:
     max_mutations: int = _option(3, "Most mutations between a parent and its child.")
     racing: bool | None = _option(
         None,
-        "Score the many candidates of a round on few windows first, the better ones on more, and only the best on all; "
-        "by default as suits the strategy.",
+        "Score the many candidates of a round on little text first, the better ones on more, only the best on all; by "
+        "default as suits the strategy.",
     )
     max_evaluations: int | None = _option(
         None,
@@ -115,3 +115,9 @@ class EvoESAPOptions:
         "Take the uniform allocation where the one that was searched does not beat it on held-out windows.",
     )
     seed: int = _option(42, "Seed of the data order and of the search.")
+    # For `EvoESAPConfig`. What it stands for is kept, not its name: other values may have been given next to it.
+    preset: InitVar[str | None] = None
+
+
+# The name that the default of an argument leaves behind would look like a field.
+delattr(EvoESAPOptions, "preset")

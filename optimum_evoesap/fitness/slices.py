@@ -44,8 +44,8 @@ class SliceScorer:
         rows_at_once: int | None = None,
     ):
         self._sparse_model = sparse_model
-        # Where scoring may begin and end: every smaller cut of these batches keeps their ends, so that it stays the same
-        # where memory becomes short, and in a run that goes on with what was left by then.
+        # Where scoring may begin and end. Every smaller cut of these batches keeps their ends, so that they stay the
+        # same where memory becomes short, and in a run that goes on with what was left by then.
         self._ends = list(accumulate(len(batch["input_ids"]) for batch in batches))
         self._num_tokens = sum(batch["input_ids"].numel() for batch in batches)
         self._scorer = FitnessScorer(sparse_model.model, batches, fitness, seed, batch_size, rows_at_once)
@@ -117,8 +117,8 @@ class SliceScorer:
         tree, done = shared_work(slices, self._sparse_model.indices), set(skip)
 
         def attempt() -> None:
-            # Fewer where memory was short. Those of all the data count: scores do not depend on which windows are asked
-            # for together.
+            # Fewer where memory was short. The batches of all the data count: scores do not depend on which windows are
+            # asked for together.
             self._forward.most_together = max(1, self._scorer.rows_at_once // self._scorer.batch_size)
             batches = self._batches(first, stop)
             passes = self._forward.run(tree, slices, [batch.inputs for batch in batches], done.__contains__)

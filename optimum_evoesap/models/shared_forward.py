@@ -33,7 +33,12 @@ class Prefix:
     outputs: list[Output] | None = None
 
     def of(self, number: int, device: torch.device) -> Output:
-        """What a pass of batch `number` starts from."""
+        """What a pass of a batch starts from.
+
+        Args:
+            number: The batch.
+            device: Where it is needed.
+        """
         if self.outputs is None:
             return None
         return map_output(lambda tensor: tensor.to(device, non_blocking=True), self.outputs[number])

@@ -69,7 +69,12 @@ class LayerPoint:
         return self.kept | self._moved(expert, self.removed_in_order, "come back")
 
     def swapped(self, expert: int, other: int) -> frozenset[int]:
-        """Kept experts when a removed one, `expert`, takes the place of a kept one of its group, `other`."""
+        """Kept experts when a removed one takes the place of a kept one of its group.
+
+        Args:
+            expert: The removed one.
+            other: The kept one.
+        """
         return (self.kept - {other}) | {expert}
 
     def swaps(self, depth: int) -> list[frozenset[int]]:

@@ -90,8 +90,7 @@ def test_out_of_memory_takes_fewer_rows_and_then_fewer_windows(sparse_model, mos
         assert not set(found) & {number for numbers in reported for number in numbers}, "each is reported once"
         reported.append(tuple(found))
         assert all(
-            scores.sums == pytest.approx(expected[number].sums, abs=1e-4)
-            and scores.counts == expected[number].counts
+            scores.sums == pytest.approx(expected[number].sums, abs=1e-4) and scores.counts == expected[number].counts
             for number, scores in found.items()
         )
 

@@ -107,5 +107,7 @@ def test_outputs_of_any_form():
     copied[0].add_(1)
     assert torch.equal(one, torch.zeros(2, 3))
     joined = join_outputs([output, (other, {"kept": [one, None]}, 5)])
-    assert torch.equal(joined[0], torch.cat([one, other])) and torch.equal(joined[1]["kept"][0], torch.cat([other, one]))
+    assert torch.equal(joined[0], torch.cat([one, other])) and torch.equal(
+        joined[1]["kept"][0], torch.cat([other, one])
+    )
     assert joined[1]["kept"][1] is None and joined[2] == 5

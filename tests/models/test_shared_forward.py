@@ -12,7 +12,15 @@ from torch import nn
 from optimum_evoesap.fitness.scorer import FitnessScorer
 from optimum_evoesap.fitness.slices import SliceScorer
 from optimum_evoesap.models.sparse_model import SparseModel
-from tests.model_matrix import DEVICE, make_config, make_model, random_kept, random_tokens, sparse_model_of, uniformly_kept
+from tests.model_matrix import (
+    DEVICE,
+    make_config,
+    make_model,
+    random_kept,
+    random_tokens,
+    sparse_model_of,
+    uniformly_kept,
+)
 from tests.model_matrix.rows import ROWS
 
 
@@ -67,7 +75,9 @@ def test_a_model_that_cannot_start_at_a_layer_says_so_once(caplog):
     found, scorer = shared_scores(sparse_model, batches, candidates, rows=8)
     again = {}
     scorer.score_each(candidates, again.update)
-    said = [record.message for record in caplog.records if "every candidate runs through all its layers" in record.message]
+    said = [
+        record.message for record in caplog.records if "every candidate runs through all its layers" in record.message
+    ]
     assert len(said) == 1 and type(sparse_model.model).__name__ in said[0]
     assert found == whole_scores(sparse_model, batches, candidates) == [again[each] for each in range(len(candidates))]
     # The second time nothing is tried any more.

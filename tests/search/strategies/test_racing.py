@@ -181,7 +181,9 @@ def test_only_rounds_of_many_that_compete_on_all_windows_are_races():
     inner = Mixed(SPACE, ORDER, options())
     _, told, _ = search(Racing(inner))
     for asked, answer in zip(inner.asked[:4], inner.answers):
-        expected = [tuple(noisy(one.removed(SPACE.num_experts))[: asked.num_windows]) for one in asked.candidates]
+        expected = [
+            tuple(noisy(tuple(one.removed(SPACE.num_experts)))[: asked.num_windows]) for one in asked.candidates
+        ]
         assert [answer[one].sums for one in asked.candidates] == expected
     last = inner.answers[4]
     complete = [one for one in last if told.num_windows(one) == WINDOWS]
@@ -193,7 +195,9 @@ def test_what_the_strategy_calls_best_though_it_was_only_estimated_is_not_return
     class Wrong(Mixed):
         @property
         def best(self):
-            return min(self.answers[4], key=lambda one: self.answers[4][one].mean) if self.answers[4:] else self.uniform
+            return (
+                min(self.answers[4], key=lambda one: self.answers[4][one].mean) if self.answers[4:] else self.uniform
+            )
 
     inner = Wrong(SPACE, ORDER, options())
     end, told, _ = search(racing := Racing(inner))
