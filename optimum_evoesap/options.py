@@ -119,5 +119,6 @@ class EvoESAPOptions:
     preset: InitVar[str | None] = None
 
 
-# The name that the default of an argument leaves behind would look like a field.
+# The name that the default of an argument leaves behind would look like a field, and its type is a plain one.
 delattr(EvoESAPOptions, "preset")
+EvoESAPOptions.__init__.__annotations__["preset"] = "str | None"

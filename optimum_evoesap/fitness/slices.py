@@ -117,8 +117,8 @@ class SliceScorer:
         tree, done = shared_work(slices, self._sparse_model.indices), set(skip)
 
         def attempt() -> None:
-            # Fewer where memory was short. The batches of all the data count: scores do not depend on which windows are
-            # asked for together.
+            # Fewer where memory was short. The batches of all the data count, so that scores do not depend on which
+            # windows are asked for together.
             self._forward.most_together = max(1, self._scorer.rows_at_once // self._scorer.batch_size)
             batches = self._batches(first, stop)
             passes = self._forward.run(tree, slices, [batch.inputs for batch in batches], done.__contains__)

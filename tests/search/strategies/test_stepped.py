@@ -6,8 +6,11 @@ from __future__ import annotations
 from optimum_evoesap.fitness.window_scores import WindowScores
 from optimum_evoesap.options import EvoESAPOptions
 from optimum_evoesap.search.allocation import AllocationSpace
+from optimum_evoesap.search.limits import Limits
+from optimum_evoesap.search.loop import run_search
 from optimum_evoesap.search.rounds import Round, as_round
 from optimum_evoesap.search.strategies import SteppedStrategy
+from tests.search.searches import Scorer, boards_of
 
 
 SPACE = AllocationSpace.from_sparsity(0.5, [8] * 3, [2] * 3)
@@ -47,6 +50,31 @@ def test_each_round_is_answered_as_a_whole_and_an_empty_one_at_once():
     assert strategy.ask().candidates == () == strategy.ask().candidates, "it is done for good"
     expected = [{strategy.candidate(each): value(strategy.candidate(each)) for each in row} for row in ROUNDS]
     assert strategy.got == expected
+
+
+class Rising(SteppedStrategy):
+    """One allocation a round, each better than the one before."""
+
+    num_candidates = 6
+
+    def steps(self):
+        self.found = self.uniform
+        for count in range(5, 7):
+            candidate = self.candidate((count, 4, 8 - count))
+            scores = yield Round((candidate,))
+            assert set(scores) == {candidate}
+            self.found = candidate
+
+    @property
+    def best(self):
+        return self.found
+
+
+def test_the_last_answer_counts_where_a_limit_is_reached_right_after_it():
+    strategy = Rising(SPACE, ORDER, EvoESAPOptions())
+    scorer = Scorer(SPACE, lambda allocation: allocation[0])
+    end = run_search(strategy, boards_of(scorer), Limits(max_evaluations=2), progress=False)
+    assert end.reason.startswith("max_evaluations=2") and end.best == strategy.candidate((5, 4, 3))
 
 
 def test_nothing_runs_before_the_first_question():
