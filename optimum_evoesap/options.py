@@ -8,7 +8,7 @@ options from these fields and answers `--help` without importing either.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 
@@ -92,6 +92,11 @@ class EvoESAPOptions:
     generations: int = _option(50, "Generations of the search (paper: 50 for OLMoE, 20 for ERNIE, 10 for Qwen3-30B).")
     max_delta: int = _option(4, "Most experts that one mutation moves between two layers.")
     max_mutations: int = _option(3, "Most mutations between a parent and its child.")
+    racing: bool | None = _option(
+        None,
+        "Score the many candidates of a round on little text first, the better ones on more, only the best on all; by "
+        "default as suits the strategy.",
+    )
     max_evaluations: int | None = _option(
         None,
         "Most scores of a candidate on all search windows that the search may take; on fewer windows a score counts "
@@ -118,8 +123,15 @@ class EvoESAPOptions:
         "Take the uniform allocation where the one that was searched does not beat it on held-out windows.",
     )
     seed: int = _option(42, "Seed of the data order and of the search.")
+    # For `EvoESAPConfig`. What it stands for is kept, not its name: other values may have been given next to it.
+    preset: InitVar[str | None] = None
 
     @property
     def criterion_windows(self) -> int:
         """Windows on which a criterion is measured that runs the model for every expert."""
         return self.criterion_samples or math.ceil(_CRITERION_TOKENS / self.sequence_length)
+
+
+# The name that the default of an argument leaves behind would look like a field, and its type is a plain one.
+delattr(EvoESAPOptions, "preset")
+EvoESAPOptions.__init__.__annotations__["preset"] = "str | None"

@@ -42,7 +42,15 @@ class Scorer(Protocol):
         stop: int | None = None,
         skip: Collection[int] = (),
     ) -> None:
-        """Score candidates on some windows."""
+        """Score candidates on some windows.
+
+        Args:
+            candidates: The candidates.
+            scored: Called with the scores of some of them, by number, as they are done.
+            first: The first window.
+            stop: The window after the last one; by default that of the data.
+            skip: Numbers of candidates whose scores are known.
+        """
 
 
 class ScoreBoard:

@@ -73,7 +73,8 @@ def near_the_cut(order: Mapping[int, Sequence[int]], points: Mapping[int, LayerP
     near = []
     for layer, point in points.items():
         cut, reach = len(point.order) - len(point.kept), max(point.unit, math.ceil(share * len(point.order)))
-        near += [(layer, expert) for expert in order[layer][max(0, cut - reach) : cut + reach]]
+        around = order[layer][max(0, cut - reach) : cut + reach]
+        near += [(layer, expert) for expert in around if expert not in point.protected]
     return near
 
 

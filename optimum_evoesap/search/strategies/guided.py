@@ -97,7 +97,7 @@ class Guided(SteppedStrategy):
 
     @property
     def _points(self) -> dict[int, LayerPoint]:
-        return points_of(self._best, self._now, self.space.unit)
+        return points_of(self._best, self._now, self.space)
 
     @property
     def _counts(self) -> Allocation:
@@ -267,11 +267,11 @@ class Guided(SteppedStrategy):
         for layer, now, then in zip(self.space.layers, self._counts, counts):
             kept = points[layer].kept
             for _ in range(0, then - now, self.space.unit):
-                point = points_of(candidate, self._now, self.space.unit)[layer]
+                point = points_of(candidate, self._now, self.space)[layer]
                 kept = point.without(point.kept_in_order[0])
                 candidate = candidate.with_layer(layer, sorted(kept))
             for _ in range(0, now - then, self.space.unit):
-                point = points_of(candidate, self._now, self.space.unit)[layer]
+                point = points_of(candidate, self._now, self.space)[layer]
                 kept = point.with_back(point.removed_in_order[0])
                 candidate = candidate.with_layer(layer, sorted(kept))
         return candidate
