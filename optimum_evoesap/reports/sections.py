@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .figures import bar, score_rows, size_rows
 from .markdown import markdown_table
 from .names import LOCAL_MODEL, is_hub_id
-from .text import share, spread
+from .text import interval, share, spread
 
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ def _choice(result: PruningResult, config: dict[str, Any]) -> str:
     if result.fitness is not None and isinstance(strategy, str) and strategy != "uniform":
         search = "an evolutionary search" if strategy == "evolution" else f"a search with the strategy `{strategy}`"
         how = f"{search} that maximises {_fitness_name(result)} chose how many of them go from each layer"
+        if result.is_guarded:
+            how = f"every sparse layer loses the same share, since nothing better was found by {search}"
     elif result.is_uniform:
         how = "every sparse layer keeps the same number of experts"
     elif config.get("allocation") == "uniform":
@@ -86,7 +88,8 @@ def fitness(result: PruningResult) -> str:
     if not result.scores:
         return ""
     rows = score_rows(result.scores, ("Search data", "Held-out sequences"))
-    table = markdown_table([_fitness_name(result), "This allocation", "Uniform allocation"], rows)
+    header = [_fitness_name(result), "This allocation", "Uniform allocation"]
+    table = markdown_table([*header, *(["Allocation found, not taken"] if result.is_guarded else [])], rows)
     parts = ["## Fitness", _fitness_definition(result), table, _verdict(result)]
     if result.applied_from:
         parts.insert(1, "Measured in the run that found the result, on its model and its data; not once more here.")
@@ -121,9 +124,16 @@ def _verdict(result: PruningResult) -> str:
     if result.beats_uniform is None:
         reason = f": {result.not_compared_because}" if result.not_compared_because else ""
         return f"It was not compared with the uniform allocation on held-out sequences{reason}."
+    held_out = "on held-out sequences, which the search never saw"
+    between = f"; the paired interval of the difference is {interval(result.interval)}" if result.interval else ""
     if result.beats_uniform:
-        return "This allocation beats the uniform allocation on held-out sequences, which the search never saw."
-    verdict = "This allocation does not beat the uniform allocation on held-out sequences, which the search never saw."
+        return f"This allocation beats the uniform allocation {held_out}{between}."
+    if result.is_guarded:
+        return (
+            f"The allocation that was found does not beat the uniform allocation {held_out}{between}. So this is the "
+            "uniform one."
+        )
+    verdict = f"This allocation does not beat the uniform allocation {held_out}{between}."
     if result.is_uniform:
         return f"{verdict} It is itself uniform."
     return f"{verdict} Pruning every layer alike is the simpler choice here."

@@ -60,6 +60,11 @@ class SearchOutcome:
     history: list[dict[str, Any]] = field(default_factory=list)
 
     @property
+    def is_guarded(self) -> bool:
+        """Whether something was found that does not beat the uniform allocation, which is `best` then."""
+        return "found" in self.scores
+
+    @property
     def means(self) -> dict[str, float]:
         """Mean of the scores over all scored positions, by name."""
         return {name: scores.mean for name, scores in self.scores.items()}
