@@ -571,13 +571,15 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         if not self._needs_search_data(given):
             return SearchData(), {}
         data = self._get_data("search", given)
-        search, holdout = (list(self._inputs.batches(part)) for part in self._inputs.holdout_split(data))
+        parts = self._inputs.holdout_split(data)
+        search, holdout = (list(self._inputs.batches(part)) for part in parts)
+        domains = [part.mixture for part in parts]
         told = {SEARCH: ToldScores(self._state, self._score_key(data), SEARCH)}
         if "calibration" not in self._inputs.prepared:  # the statistics came from elsewhere
-            return SearchData(search, holdout), told
+            return SearchData(search, holdout, (), *domains), told
         few = self._inputs.criterion_windows()
         told[CALIBRATION] = ToldScores(self._state, self._score_key(few), CALIBRATION)
-        return SearchData(search, holdout, list(self._inputs.batches(few))), told
+        return SearchData(search, holdout, list(self._inputs.batches(few)), *domains), told
 
     def _score_key(self, data: TokenizedData) -> str:
         choices = [getattr(self.config, name) for name in _SCORE_OPTIONS]

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from .text import change, score, short_bytes, short_count
+from .text import change, interval, score, short_bytes, short_count
 
 
 _SIZE_FORMS: tuple[Callable[[int], str], ...] = (str, short_count, short_bytes)
@@ -40,6 +41,19 @@ def score_rows(scores: Mapping[str, float], names: Sequence[str]) -> list[list[s
         [name, *(score(scores[key]) if key in scores else "not measured" for key in keys)]
         for name, *keys in rows
         if scores.keys() & set(keys)
+    ]
+
+
+def domain_rows(domains: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> list[list[str]]:
+    """Name, score of this allocation, of the uniform one and of one that was not taken, and difference, by domain.
+
+    Args:
+        domains: As in [`PruningResult`].
+        names: What each of them is called.
+    """
+    return [
+        [name, *(score(each[key]) for key in ("best", "uniform", "found") if key in each), interval(each["interval"])]
+        for name, each in zip(names, domains.values())
     ]
 
 

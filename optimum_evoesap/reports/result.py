@@ -41,6 +41,9 @@ class PruningResult(ShortRepr):
         interval: By how much the allocation that was found or given scores higher than the uniform one on the held-out
             sequences: a paired 95% bootstrap interval, from low to high. `None`: not compared, or of a release that
             made none.
+        domains: The same comparison in each domain of the held-out sequences, where they are of several: `best`,
+            `uniform` and `interval`, and `found` where `is_guarded`.
+        goal: What the search maximised: the `mean`, or that of the `worst` domain, of which `interval` is then too.
         beats_uniform: Whether all of `interval` lies above zero (`None`: not compared).
         is_guarded: Whether the allocation that was found did not beat the uniform one, which was taken in its place.
         stopped_because: Why the search stopped; empty where nothing was searched.
@@ -75,6 +78,8 @@ class PruningResult(ShortRepr):
     protected_experts: dict[int, list[int]] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     interval: list[float] | None = None
+    domains: dict[str, dict[str, Any]] = field(default_factory=dict)
+    goal: str = "mean"
     beats_uniform: bool | None = None
     is_guarded: bool = False
     stopped_because: str = ""

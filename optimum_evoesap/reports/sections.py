@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .figures import bar, score_rows, size_rows
+from .figures import bar, domain_rows, score_rows, size_rows
 from .markdown import markdown_table
-from .names import LOCAL_MODEL, is_hub_id
+from .names import LOCAL_MODEL, clean_value, is_hub_id
 from .text import interval, share, spread
 
 
@@ -50,7 +50,7 @@ def _choice(result: PruningResult, config: dict[str, Any]) -> str:
     strategy = config.get("allocation", "evolution")
     if result.fitness is not None and isinstance(strategy, str) and strategy != "uniform":
         search = "an evolutionary search" if strategy == "evolution" else f"a search with the strategy `{strategy}`"
-        how = f"{search} that maximises {_fitness_name(result)} chose how many of them go from each layer"
+        how = f"{search} that maximises {_goal(result)} chose how many of them go from each layer"
         if result.is_guarded:
             how = f"every sparse layer loses the same share, since nothing better was found by {search}"
     elif result.is_uniform:
@@ -89,11 +89,22 @@ def fitness(result: PruningResult) -> str:
         return ""
     rows = score_rows(result.scores, ("Search data", "Held-out sequences"))
     header = [_fitness_name(result), "This allocation", "Uniform allocation"]
-    table = markdown_table([*header, *(["Allocation found, not taken"] if result.is_guarded else [])], rows)
-    parts = ["## Fitness", _fitness_definition(result), table, _verdict(result)]
+    header += ["Allocation found, not taken"] if result.is_guarded else []
+    table = markdown_table(header, rows)
+    parts = ["## Fitness", _fitness_definition(result), table, _domains(result, header[1:]), _verdict(result)]
     if result.applied_from:
         parts.insert(1, "Measured in the run that found the result, on its model and its data; not once more here.")
-    return "\n\n".join(parts)
+    return "\n\n".join(part for part in parts if part)
+
+
+def _domains(result: PruningResult, columns: list[str]) -> str:
+    """The scores by domain of the held-out sequences; empty where these are of one."""
+    if not result.domains:
+        return ""
+    shown = [clean_value(name) for name in result.domains]
+    numbered = [f"{name} {place}" if shown.count(name) > 1 else name for place, name in enumerate(shown, 1)]
+    header = ["Held-out sequences of", *columns, "Difference to uniform"]
+    return markdown_table(header, domain_rows(result.domains, numbered))
 
 
 def layers(result: PruningResult) -> str:
@@ -108,6 +119,10 @@ def layers(result: PruningResult) -> str:
 
 def _fitness_name(result: PruningResult) -> str:
     return "ESAP" if result.fitness == "esap" else f"the fitness `{result.fitness}`"
+
+
+def _goal(result: PruningResult) -> str:
+    return f"{_fitness_name(result)} of the worst domain" if result.goal == "worst" else _fitness_name(result)
 
 
 def _fitness_definition(result: PruningResult) -> str:
@@ -125,7 +140,9 @@ def _verdict(result: PruningResult) -> str:
         reason = f": {result.not_compared_because}" if result.not_compared_because else ""
         return f"It was not compared with the uniform allocation on held-out sequences{reason}."
     held_out = "on held-out sequences, which the search never saw"
-    between = f"; the paired interval of the difference is {interval(result.interval)}" if result.interval else ""
+    where = " in the worst domain" if result.goal == "worst" else ""
+    bounds = interval(result.interval) if result.interval else ""
+    between = f"; the paired interval of the difference{where} is {bounds}" if bounds else ""
     if result.beats_uniform:
         return f"This allocation beats the uniform allocation {held_out}{between}."
     if result.is_guarded:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .figures import bar, score_rows, size_rows
+from .figures import bar, domain_rows, score_rows, size_rows
 from .result import PruningResult
 from .text import interval, table
 
@@ -46,7 +46,11 @@ def _scores(result: PruningResult) -> str:
         return "There were no search data, so there are no scores."
     rows = score_rows(result.scores, ("search data", "held-out data"))
     header = [str(result.fitness), "this one", "uniform", *(["found"] if result.is_guarded else [])]
-    text = table(rows, header) + "\n" + _verdict(result)
+    text = table(rows, header) + "\n"
+    if result.domains:
+        header = ["held-out data of", *header[1:], "difference to uniform"]
+        text += "\n" + table(domain_rows(result.domains, list(result.domains)), header) + "\n"
+    text += _verdict(result)
     if result.stopped_because:
         text += f"\nThe search ended: {result.stopped_because}."
     return f"Measured in the run that found the result:\n{text}" if result.applied_from else text
@@ -55,7 +59,8 @@ def _scores(result: PruningResult) -> str:
 def _verdict(result: PruningResult) -> str:
     if result.beats_uniform is None:
         return f"It was not compared with the uniform allocation on held-out data: {result.not_compared_because}."
-    between = f" (difference {interval(result.interval)})" if result.interval else ""
+    where = " in the worst domain" if result.goal == "worst" else ""
+    between = f" (difference{where} {interval(result.interval)})" if result.interval else ""
     if result.beats_uniform:
         return f"This allocation beats the uniform one on held-out data{between}."
     advice = "Take more search data or a longer search, or --allocation uniform."

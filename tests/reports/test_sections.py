@@ -77,6 +77,23 @@ def test_where_the_uniform_allocation_was_taken_the_card_tells_what_was_not():
     assert "loses the same share" in method and "chose how many" not in method
 
 
+DOMAINS = {
+    MATH: {"best": 0.93, "uniform": 0.9, "interval": [0.01, 0.05]},
+    "private.jsonl": {"best": 0.91, "uniform": 0.92, "interval": [-0.02, 0.001]},
+    "own.jsonl": {"best": 0.8, "uniform": 0.7, "interval": [0.05, 0.15]},
+}
+
+
+def test_the_scores_of_each_domain_and_no_local_names():
+    text = section(create_model_card(dataclasses.replace(SEARCHED, domains=DOMAINS, goal="worst"), CONFIG), "Fitness")
+    assert cells(text, MATH) == ["0.9300", "0.9000", "+0.0100 to +0.0500 (95%)"]
+    assert cells(text, "local data 2") == ["0.9100", "0.9200", "-0.0200 to +0.0010 (95%)"]
+    assert cells(text, "local data 3")[0] == "0.8000" and "jsonl" not in text
+    assert "difference in the worst domain" in text
+    assert "ESAP of the worst domain" in create_model_card(dataclasses.replace(SEARCHED, goal="worst"), CONFIG).text
+    assert "Held-out sequences of" not in section(create_model_card(SEARCHED, CONFIG), "Fitness")
+
+
 def test_nothing_about_a_search_that_did_not_happen():
     given = dataclasses.replace(SEARCHED, fitness=None, scores={}, beats_uniform=None, data=UNIFORM.data)
     for result, how in ((UNIFORM, "keeps the same number of experts"), (given, "was given by the user")):

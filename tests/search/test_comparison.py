@@ -87,3 +87,50 @@ def test_the_standard_error_is_that_of_many_draws():
     spread = np.std([each.mean for each in found])
     assert np.mean([each.error for each in found]) == pytest.approx(spread, rel=0.15)
     assert np.mean([each.mean for each in found]) == pytest.approx(0.02, abs=5e-4)
+
+
+DOMAINS = ("code", "math", "code", "law", "math", "code", "law", "math") * 3
+
+
+def worst(scores, places):
+    """The lowest mean of a domain over some windows, in plain Python."""
+    means = []
+    for domain in set(DOMAINS):
+        inside = [place for place in places if DOMAINS[place] == domain]
+        means.append(math.fsum(scores.sums[place] for place in inside) / sum(scores.counts[place] for place in inside))
+    return min(means)
+
+
+def test_where_the_worst_domain_counts_its_difference_is_what_is_compared():
+    one, other = drawn(2, len(DOMAINS), 0.05, noise=0.1)
+    found = difference(one.by_worst(DOMAINS), other.by_worst(DOMAINS))
+    everything = range(len(DOMAINS))
+    assert found.mean == pytest.approx(worst(one, everything) - worst(other, everything), abs=1e-12)
+    assert found.mean != pytest.approx(difference(one, other).mean)
+
+
+def test_an_error_in_one_domain_is_that_of_its_windows_alone():
+    """Where both are worst in the same domain, the others do not matter."""
+    one, other = drawn(2, len(DOMAINS), 0.05)
+    found = difference(one.by_worst(DOMAINS), other.by_worst(DOMAINS))
+    domain = min(set(DOMAINS), key=lambda each: other.of_domain(DOMAINS, each).mean)
+    places = [place for place, each in enumerate(DOMAINS) if each == domain]
+    alone = [
+        WindowScores(tuple(each.sums[place] for place in places), tuple(each.counts[place] for place in places))
+        for each in (one, other)
+    ]
+    expected = difference(*alone)
+    assert (found.mean, found.error) == pytest.approx((expected.mean, expected.error), abs=1e-12)
+
+
+def test_the_interval_of_the_worst_domain_is_that_of_draws_within_each():
+    one, other = drawn(4, len(DOMAINS), 0.02, noise=0.1)
+    generator = random.Random(0)
+    by_domain = [[place for place, each in enumerate(DOMAINS) if each == name] for name in dict.fromkeys(DOMAINS)]
+    gains = []
+    for _ in range(4000):
+        places = [place for windows in by_domain for place in generator.choices(windows, k=len(windows))]
+        gains.append(worst(one, places) - worst(other, places))
+    found = paired_interval(one.by_worst(DOMAINS), other.by_worst(DOMAINS), 5)
+    # Draws differ; the ends of the interval by far less than its width.
+    assert found == pytest.approx(np.quantile(gains, [0.025, 0.975]), abs=0.05 * (found[1] - found[0]))

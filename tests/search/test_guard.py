@@ -8,7 +8,7 @@ import pytest
 from optimum_evoesap import EvoESAPConfig
 from optimum_evoesap.fitness.window_scores import WindowScores
 from optimum_evoesap.search.candidate import Candidate
-from optimum_evoesap.search.guard import choose, compare_with_uniform
+from optimum_evoesap.search.guard import choose, compare_by_domain, compare_with_uniform
 
 
 UNIFORM = Candidate(((0, (0, 1)), (1, (0, 1))))
@@ -73,3 +73,28 @@ def test_the_same_seed_gives_the_same_interval():
     config = EvoESAPConfig(seed=1)
     one, other = (compare_with_uniform(Scorer(DOUBTFUL), FOUND, UNIFORM, config).interval for _ in range(2))
     assert one == other
+
+
+def test_in_each_domain_there_is_a_comparison_of_its_own():
+    """Better on the whole, and worse in the domain of the last two windows."""
+    mixed = (BASE[0] + 0.2, BASE[1] + 0.08, BASE[2] - 0.05, BASE[3] - 0.04)
+    domains = ("code", "code", "math", "math")
+    config = EvoESAPConfig(guard=False)
+    verdict = compare_with_uniform(Scorer(mixed), FOUND, UNIFORM, config)
+    found = compare_by_domain(verdict, domains, config.seed)
+    assert list(found) == ["code", "math"]
+    assert found["code"].beats_uniform and found["code"].best.mean == pytest.approx((mixed[0] + mixed[1]) / 2)
+    assert not found["math"].beats_uniform and found["math"].interval[1] < 0
+    assert compare_by_domain(verdict, ("code",) * 4, config.seed) == {} == compare_by_domain(verdict, (), config.seed)
+
+
+def test_where_the_worst_domain_counts_it_is_what_decides(caplog):
+    """Code gains much and is well; math, where uniform is worst, loses a little."""
+    scorer = Scorer((BASE[0] - 0.01, BASE[1] + 0.1, BASE[2] + 0.2, BASE[3] - 0.02))
+    domains = ("math", "code", "code", "math")
+    by_mean = compare_with_uniform(scorer, FOUND, UNIFORM, EvoESAPConfig(guard=False))
+    assert by_mean.interval[1] > 0.1 and "worst domain" not in caplog.text
+    config = EvoESAPConfig(goal="worst")
+    verdict = compare_with_uniform(scorer, FOUND, UNIFORM, config, domains)
+    assert verdict.interval == pytest.approx((-0.02, -0.01)) and choose(FOUND, UNIFORM, verdict, config) == UNIFORM
+    assert "0.2850 against 0.3000 in the worst domain" in caplog.text

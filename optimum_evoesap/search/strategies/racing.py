@@ -49,5 +49,5 @@ def race(candidates: Sequence[Candidate], heats: Sequence[Heat] = HEATS) -> Step
         if len(left) <= keep:
             continue
         scores = yield Round(tuple(left), heat.num_windows)
-        left = sorted(left, key=lambda one: -scores[one].mean)[:keep]
+        left = sorted(left, key=lambda one: -scores[one].value)[:keep]
     return (yield Round(tuple(left)))
