@@ -173,11 +173,14 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
         choices = {
             "criterion": (*CRITERIA, *MEASURED_CRITERIA),
             "fitness": tuple(FITNESSES),
+            "goal": ("mean", "worst"),
             "scored_tokens": SCORED_TOKENS,
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
-                more = f" (or register your own with @register_{name})" if name != "scored_tokens" else ""
+                more = (
+                    f" (or register your own with @register_{name})" if name not in ("goal", "scored_tokens") else ""
+                )
                 self._fail(name, f"choose one of {', '.join(allowed)}{more}.")
         for name in ("calibration_dataset", "search_dataset", "data_split"):
             value = getattr(self, name)

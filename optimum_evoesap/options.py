@@ -49,6 +49,12 @@ class EvoESAPOptions:
         "esap", "What the search maximises: esap, kl, reverse_kl, nll, sampled_acceptance or a registered name."
     )
 
+    goal: str = _option(
+        "mean",
+        "Where the search data are a mixture: maximise the mean of the fitness over all scored positions, or worst, "
+        "that of the data set in which it is lowest.",
+    )
+
     criterion_samples: int | None = _option(
         None,
         "Windows of calibration data on which a criterion that runs the model for every expert is measured; by "

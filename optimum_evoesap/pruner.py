@@ -574,15 +574,17 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         if not self._needs_search_data(given):
             return SearchData(), {}
         data = self._get_data("search", given)
-        search, holdout = (list(self._inputs.batches(part)) for part in self._inputs.holdout_split(data))
+        parts = self._inputs.holdout_split(data)
+        search, holdout = (list(self._inputs.batches(part)) for part in parts)
+        domains = [part.mixture for part in parts]
         told = {SEARCH: ToldScores(self._state, self._score_key(data), SEARCH)}
         if "calibration" not in self._inputs.prepared:  # the statistics came from elsewhere
-            return SearchData(search, holdout), told
+            return SearchData(search, holdout, (), *domains), told
         broad = self._inputs.criterion_data(_TIMES_AGAIN)
         told[CALIBRATION] = ToldScores(self._state, self._score_key(broad), CALIBRATION)
         # So that a strategy can take a first look at as few windows as the criterion was measured on.
         batches = in_batches_of(list(self._inputs.batches(broad)), self.config.criterion_windows)
-        return SearchData(search, holdout, batches), told
+        return SearchData(search, holdout, batches, *domains), told
 
     def _score_key(self, data: TokenizedData) -> str:
         choices = [getattr(self.config, name) for name in _SCORE_OPTIONS]

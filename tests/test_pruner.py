@@ -37,9 +37,11 @@ def test_the_whole_way(model_type, tmp_path):
     assert result.parameters["after"] < before
     assert result.data["calibration"]["sequences"] == 6
     if is_searched:
-        assert set(result.scores) == {"best", "uniform", "holdout_best", "holdout_uniform"}
+        found = {"found", "holdout_found"} if result.is_guarded else set()
+        assert set(result.scores) == {"best", "uniform", "holdout_best", "holdout_uniform"} | found
         assert result.scores["best"] >= result.scores["uniform"] and len(result.history) == 3
-        assert result.beats_uniform == (result.scores["holdout_best"] > result.scores["holdout_uniform"])
+        assert result.beats_uniform == (result.interval[0] > 0) and result.stopped_because
+        assert result.is_guarded <= (not result.beats_uniform)
         assert result.data["search"]["sequences"] == 5
     assert EvoESAPConfig.from_pretrained(tmp_path / "out").to_dict() == pruner.config.to_dict()
     assert "base_model" not in (tmp_path / "out" / "README.md").read_text().split("---")[1]
@@ -96,7 +98,7 @@ def test_apply_takes_an_allocation_of_its_own(given, tmp_path):
     assert pruner.result.budget == 7
     # The scores of the allocation that was searched are not those of this one, which has its own.
     assert pruner.result.scores["best"] != searched["best"] and not pruner.result.history
-    assert pruner.result.beats_uniform == (pruner.scores["holdout_best"] > pruner.scores["holdout_uniform"])
+    assert pruner.result.beats_uniform == (pruner.result.interval[0] > 0)
     pruner.save_pretrained(tmp_path)
     assert EvoESAPConfig.from_pretrained(tmp_path).allocation == [6, 0, 1]
 

@@ -5,23 +5,64 @@ from __future__ import annotations
 
 import pytest
 
-from optimum_evoesap import EvoESAPConfig
+from optimum_evoesap import EvoESAPConfig, PruningResult
 from optimum_evoesap.fitness.scorer import FitnessScorer
-from optimum_evoesap.fitness.window_scores import WindowScores
 from optimum_evoesap.models.virtual_slice import VirtualSlice
 from optimum_evoesap.reports.summary import summarize
 from tests.model_matrix import layers_of, make_model
 from tests.pruning import make_pruner, rows
 
 
-def test_a_search_that_does_not_beat_uniform_says_so(tmp_path, caplog, monkeypatch):
-    # All candidates alike: the best is the uniform one, which does not beat itself.
-    monkeypatch.setattr(FitnessScorer, "score", lambda self, sliced: WindowScores((0.5,), (1,)))
-    pruner = make_pruner()
-    pruner.prune(tmp_path / "out", rows(), rows(seed=1))
-    assert pruner.result.beats_uniform is False and pruner.allocation == [4, 4, 4]
+def misleading(seed):
+    """Search windows that are all one and the same, and four others that are held out."""
+    return rows(1, seed) * 4 + rows(4, seed + 100)
+
+
+def pruned_by_misleading_data(seed, folder=None, **options):
+    pruner = make_pruner(search_samples=4, holdout_fraction=1.0, **options)
+    pruner.prune(folder, rows(), misleading(seed))
+    return pruner
+
+
+def test_where_what_was_found_does_not_beat_uniform_the_uniform_one_is_taken(tmp_path, caplog):
+    pruner = pruned_by_misleading_data(7, tmp_path / "out")
+    result, scores = pruner.result, pruner.scores
+    assert scores["found"] > scores["uniform"] == scores["best"], "what was found is better where it was searched"
+    assert scores["holdout_best"] == scores["holdout_uniform"] and "holdout_found" in scores
+    assert result.is_guarded and result.beats_uniform is False and pruner.allocation == [4, 4, 4]
+    low, high = result.interval
+    assert low < scores["holdout_found"] - scores["holdout_uniform"] < high and low < 0 < high
+    assert PruningResult.load(tmp_path / "out") == result
+    card = (tmp_path / "out" / "README.md").read_text()
+    for text in (summarize(result, "out"), card):
+        assert f"{scores['holdout_found']:.4f}" in text and f"{low:+.4f} to {high:+.4f} (95%)" in text
+    assert "so the uniform one was taken" in summarize(result, "out") and "this is the uniform one" in card
+    assert "nothing better was found by an evolutionary search" in card
+    assert f"{scores['holdout_found']:.4f}" in repr(result) and f"{low:+.4f} to {high:+.4f}" in repr(result)
     assert any("does not beat the uniform" in record.message for record in caplog.records)
+
+
+def test_a_higher_mean_alone_beats_nothing():
+    result = pruned_by_misleading_data(0).result
+    assert result.scores["holdout_found"] > result.scores["holdout_uniform"] and result.interval[0] < 0
+    assert result.is_guarded and not result.beats_uniform
+
+
+def test_without_the_guard_what_was_found_is_taken_and_said_not_to_beat_uniform(tmp_path):
+    guarded = pruned_by_misleading_data(7).result
+    pruner = pruned_by_misleading_data(7, tmp_path / "out", guard=False)
+    result = pruner.result
+    assert pruner.allocation != [4, 4, 4] and not result.is_guarded and result.beats_uniform is False
+    assert result.interval == guarded.interval and result.scores["holdout_best"] == guarded.scores["holdout_found"]
+    assert "does NOT beat" in summarize(result, "out") and "was taken" not in summarize(result, "out")
     assert "does not beat the uniform" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_search_that_finds_the_uniform_allocation_says_so(tmp_path):
+    pruner = pruned_by_misleading_data(2, tmp_path / "out")
+    assert pruner.allocation == [4, 4, 4] and pruner.result.interval == [0, 0]
+    assert pruner.result.beats_uniform is False and not pruner.result.is_guarded
+    assert "It is itself uniform" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_too_few_windows_to_hold_some_out_are_said(caplog):
@@ -37,7 +78,10 @@ def test_search_data_score_an_allocation_that_is_not_searched_too(allocation, tm
     pruner = make_pruner(allocation=allocation)
     pruner.prune(tmp_path / "out", rows(), rows(seed=1))
     result = pruner.result
-    assert set(result.scores) == {"best", "uniform", "holdout_best", "holdout_uniform"} and result.fitness == "esap"
+    found = {"found", "holdout_found"} if result.is_guarded else set()
+    assert set(result.scores) == {"best", "uniform", "holdout_best", "holdout_uniform"} | found
+    assert result.fitness == "esap" and len(result.interval) == 2
+    assert bool(result.stopped_because) == (allocation == "evolution")
     whole = make_model("olmoe")
     search, holdout = (
         FitnessScorer(whole, [{"input_ids": row["input_ids"][None], "labels": row["input_ids"][None]} for row in part])
@@ -49,7 +93,7 @@ def test_search_data_score_an_allocation_that_is_not_searched_too(allocation, tm
     if allocation == "uniform":
         assert result.scores["best"] == result.scores["uniform"] and result.beats_uniform is None
     else:
-        assert result.beats_uniform == (result.scores["holdout_best"] > result.scores["holdout_uniform"])
+        assert result.beats_uniform == (result.interval[0] > 0)
     assert bool(result.history) == (allocation == "evolution")
     card = (tmp_path / "out" / "README.md").read_text()
     assert ("evolutionary search that maximises" in card) == (allocation == "evolution")

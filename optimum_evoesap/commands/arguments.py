@@ -85,7 +85,7 @@ def source_options(args: Namespace) -> dict[str, Any]:
 
 
 def parse_allocation(text: str) -> str | list[int] | dict[int, int]:
-    """Read `guided`, `evolution`, `uniform`, removed counts as `3,4,5`, or a JSON list or object (decoder layer to count).
+    """Read a strategy, `uniform`, removed counts as `3,4,5`, or a JSON list or object (decoder layer to count).
 
     Raises:
         ArgumentTypeError: It looks like counts and is not.

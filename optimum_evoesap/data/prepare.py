@@ -7,13 +7,13 @@ import logging
 import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
 from .options import DataError, DataOptions
 from .rows import RowReader
-from .sources import open_source, parse_sources
+from .sources import domain_names, open_source, parse_sources
 from .tokenized import TokenizedData, stands_alone
 from .windows import Window
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, ProcessorMixin
 
 logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
 
 
 def prepare_data(
@@ -81,10 +83,12 @@ def _read(
     data: Any, options: DataOptions, tokenizer: Any, name: str, placeholder_tokens: Collection[int]
 ) -> TokenizedData:
     """Read every source of `data`, and describe what was read."""
+    domains = None
     if isinstance(data, (str, os.PathLike)):
         sources = parse_sources(os.fspath(data), options)
         wanted = [source.num_samples for source in sources]
         labels = [source.label for source in sources]
+        domains = domain_names(sources)
         streams = [open_source(source, options) for source in sources]
     else:
         wanted, labels, streams = [options.num_samples], [f"a {type(data).__name__}"], [_rows(data, options)]
@@ -100,9 +104,12 @@ def _read(
             logger.warning("%s: wanted %d windows of %s, found %d", name, count, label, len(windows))
         parts.append(windows)
     sequences = _spread(parts)
+    if domains is not None:
+        domains = _spread([[domain] * len(part) for domain, part in zip(domains, parts)])
     if len(parts) > 1:
         labels = [f"{label} ({len(part)})" for label, part in zip(labels, parts)]
-    return TokenizedData(sequences, f"{' + '.join(labels)}, {_described(sequences, options)}")
+    description = f"{' + '.join(labels)}, {_described(sequences, options)}"
+    return TokenizedData(sequences, description, None if domains is None else tuple(domains))
 
 
 def _report_too_long(lengths: list[int], label: str, name: str, options: DataOptions, others: bool) -> None:
@@ -136,11 +143,11 @@ def _rows(data: Any, options: DataOptions) -> Iterable[Any]:
     return data
 
 
-def _spread(parts: list[list[Window]]) -> list[Window]:
+def _spread(parts: list[list[Item]]) -> list[Item]:
     """Merge the parts of a mixture evenly, so that a held-out end holds the same mixture as the rest."""
     places = [((index + 0.5) / len(part), number) for number, part in enumerate(parts) for index in range(len(part))]
-    windows = [window for part in parts for window in part]
-    return [windows[index] for index in sorted(range(len(windows)), key=places.__getitem__)]
+    items = [item for part in parts for item in part]
+    return [items[index] for index in sorted(range(len(items)), key=places.__getitem__)]
 
 
 def _described(sequences: list[Window], options: DataOptions) -> str:

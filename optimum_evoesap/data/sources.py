@@ -6,7 +6,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -73,6 +73,25 @@ def parse_sources(text: str, options: DataOptions) -> list[Source]:
         Source(name, count, None if os.path.exists(name) else revision or options.revision)
         for (name, revision, _), count in zip(parsed, counts)
     ]
+
+
+def domain_names(sources: Sequence[Source]) -> list[str]:
+    """What each source is called as a domain: its label, with a number where another one has the same.
+
+    Args:
+        sources: The sources of a mixture.
+    """
+    alike: dict[str, list[Source]] = {}
+    for source in sources:
+        others = alike.setdefault(source.label, [])
+        if all((source.name, source.revision) != (other.name, other.revision) for other in others):
+            others.append(source)
+    names = {
+        (one.name, one.revision): f"{label} ({number})" if len(others) > 1 else label
+        for label, others in alike.items()
+        for number, one in enumerate(others, 1)
+    }
+    return [names[source.name, source.revision] for source in sources]
 
 
 def open_source(source: Source, options: DataOptions) -> Iterable[dict[str, Any]]:

@@ -33,15 +33,23 @@ class TokenizedData:
             `pixel_values`, in any shape and dtype that the model takes for a batch of this window alone. The tensors
             must not be changed afterwards.
         description: What the data are, in words.
+        domains: The domain of each window, such as the data set that it is of; `None` where that is not known. No
+            score of a window depends on it, so it is no part of the fingerprint.
 
     Raises:
-        DataError: Only some of the sequences that can share a batch have `position_ids`.
+        DataError: Only some of the sequences that can share a batch have `position_ids`, or `domains` are of more or
+            fewer windows.
     """
 
     sequences: list[dict[str, torch.Tensor]]
     description: str
+    domains: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
+        if self.domains is not None and len(self.domains) != len(self.sequences):
+            raise DataError(
+                f"there are {len(self.domains)} `domains` for {len(self.sequences)} sequences: give one each"
+            )
         if len({"position_ids" in sequence for sequence in self.sequences if not stands_alone(sequence)}) > 1:
             raise DataError("only some of the sequences have `position_ids`: give them for all or for none")
 
@@ -60,6 +68,11 @@ class TokenizedData:
                 # Seen as bytes, since numpy does not know every dtype.
                 digest.update(tensor.cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
+
+    @property
+    def mixture(self) -> tuple[str, ...]:
+        """The domain of each window, where there are several; otherwise empty."""
+        return self.domains if self.domains is not None and len(set(self.domains)) > 1 else ()
 
     @property
     def num_tokens(self) -> int:
@@ -112,9 +125,10 @@ class TokenizedData:
         if not 0 <= num_last < max(len(self), 1):
             raise ValueError(f"`num_last` is {num_last}, but there are {len(self)} windows and one must stay")
         middle, total = len(self) - num_last, len(self)
+        first, last = (self.domains[:middle], self.domains[middle:]) if self.domains is not None else (None, None)
         return (
-            TokenizedData(self.sequences[:middle], f"{self.description}, the first {middle} of {total}"),
-            TokenizedData(self.sequences[middle:], f"{self.description}, the last {num_last} of {total}"),
+            TokenizedData(self.sequences[:middle], f"{self.description}, the first {middle} of {total}", first),
+            TokenizedData(self.sequences[middle:], f"{self.description}, the last {num_last} of {total}", last),
         )
 
     def summary(self) -> dict[str, Any]:

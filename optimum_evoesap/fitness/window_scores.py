@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -15,15 +16,46 @@ class WindowScores:
     Attributes:
         sums: Sum of the fitness over the scored positions of each window.
         counts: Scored positions of each window.
+        domains: Domain of each window where the worst of them is what counts; otherwise empty. Not kept in JSON.
     """
 
     sums: tuple[float, ...]
     counts: tuple[int, ...]
+    domains: tuple[str, ...] = ()
 
     @property
     def mean(self) -> float:
         """Mean fitness over all scored positions; higher is better."""
         return math.fsum(self.sums) / sum(self.counts)
+
+    @property
+    def value(self) -> float:
+        """What a search maximises: the mean, or with `domains` that of the domain with the lowest one."""
+        return self.counted.mean
+
+    @property
+    def counted(self) -> WindowScores:
+        """The scores that `value` is the mean of; windows of other domains have sums and counts of 0."""
+        domains = [self.of_domain(self.domains, domain) for domain in dict.fromkeys(self.domains)]
+        return min((each for each in domains if any(each.counts)), key=lambda each: each.mean, default=self)
+
+    def of_domain(self, domains: Sequence[str], domain: str) -> WindowScores:
+        """The scores of one domain; other windows stay in their places, with sums and counts of 0.
+
+        Args:
+            domains: Domain of each window.
+            domain: One of them.
+        """
+        sums = tuple(value if each == domain else 0.0 for value, each in zip(self.sums, domains))
+        return WindowScores(sums, tuple(count if each == domain else 0 for count, each in zip(self.counts, domains)))
+
+    def by_worst(self, domains: Sequence[str]) -> WindowScores:
+        """The same scores, of which the worst domain is what counts.
+
+        Args:
+            domains: Domain of each window, and perhaps of more; none: the mean is what counts.
+        """
+        return replace(self, domains=tuple(domains[: len(self)]))
 
     def __len__(self) -> int:
         """Number of windows."""
@@ -31,14 +63,14 @@ class WindowScores:
 
     def __add__(self, later: WindowScores) -> WindowScores:
         """These windows and then those of `later`."""
-        return WindowScores(self.sums + later.sums, self.counts + later.counts)
+        return WindowScores(self.sums + later.sums, self.counts + later.counts, self.domains + later.domains)
 
     def first(self, num_windows: int) -> WindowScores:
         """The scores on the first windows alone."""
-        return WindowScores(self.sums[:num_windows], self.counts[:num_windows])
+        return WindowScores(self.sums[:num_windows], self.counts[:num_windows], self.domains[:num_windows])
 
     def to_json(self) -> dict[str, Any]:
-        """Plain lists; JSON keeps every bit of a float."""
+        """Plain lists of sums and counts; JSON keeps every bit of a float."""
         return {"sums": list(self.sums), "counts": list(self.counts)}
 
     @classmethod

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from .text import change, score, short_bytes, short_count
+from .text import change, interval, score, short_bytes, short_count
 
 
 _SIZE_FORMS: tuple[Callable[[int], str], ...] = (str, short_count, short_bytes)
@@ -28,15 +29,31 @@ def size_rows(sizes: Sequence[Mapping[str, int]], names: Sequence[str]) -> list[
 def score_rows(scores: Mapping[str, float], names: Sequence[str]) -> list[list[str]]:
     """Name, score of this allocation and of the uniform one, for the data that there are scores on.
 
+    Where an allocation was found and not taken, its score is the last one.
+
     Args:
         scores: By name, as in [`PruningResult`].
         names: What the search data and the held-out data are called.
     """
-    pairs = (("best", "uniform"), ("holdout_best", "holdout_uniform"))
+    columns = ["best", "uniform", *(["found"] if "found" in scores else [])]
+    rows = [[name, *(f"{data}{column}" for column in columns)] for name, data in zip(names, ("", "holdout_"))]
     return [
-        [name, *(score(scores[key]) if key in scores else "not measured" for key in pair)]
-        for name, pair in zip(names, pairs)
-        if scores.keys() & set(pair)
+        [name, *(score(scores[key]) if key in scores else "not measured" for key in keys)]
+        for name, *keys in rows
+        if scores.keys() & set(keys)
+    ]
+
+
+def domain_rows(domains: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> list[list[str]]:
+    """Name, score of this allocation, of the uniform one and of one that was not taken, and difference, by domain.
+
+    Args:
+        domains: As in [`PruningResult`].
+        names: What each of them is called.
+    """
+    return [
+        [name, *(score(each[key]) for key in ("best", "uniform", "found") if key in each), interval(each["interval"])]
+        for name, each in zip(names, domains.values())
     ]
 
 

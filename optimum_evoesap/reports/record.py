@@ -17,6 +17,7 @@ from ..models.sparse_model import SparseModel
 from ..run.versions import package_versions
 from ..search.allocation import AllocationSpace
 from ..search.find import SearchOutcome
+from ..search.guard import Verdict
 from .result import PruningResult
 
 
@@ -45,7 +46,6 @@ def record_run(
     allocation = found.best.removed(space.num_experts)
     is_uniform = tuple(allocation) == replace(space, budget=sum(allocation)).uniform()
     not_compared_because = _why_not_compared(scores, config, data, is_uniform)
-    is_compared = bool(scores) and not not_compared_because
     return PruningResult(
         base_model=model.config.name_or_path or None,
         model_type=model.config.model_type,
@@ -59,7 +59,12 @@ def record_run(
         kept_experts={layer: list(kept) for layer, kept in found.best.items()},
         protected_experts={i: sorted(experts) for i, experts in zip(space.layers, space.protected) if experts},
         scores=scores,
-        beats_uniform=scores["holdout_best"] > scores["holdout_uniform"] if is_compared else None,
+        interval=list(found.interval) if found.interval else None,
+        domains={name: _domain(each, found.is_guarded) for name, each in found.domains.items()},
+        goal=config.goal if scores else "mean",
+        beats_uniform=found.interval[0] > 0 if found.interval and not not_compared_because else None,
+        is_guarded=found.is_guarded,
+        stopped_because=found.stopped_because,
         not_compared_because=not_compared_because,
         history=found.history,
         parameters={"before": parameters},
@@ -81,6 +86,12 @@ def tokenizer_loader_name(tokenizer: Any) -> str:
         tokenizer: It, or `None`.
     """
     return "AutoProcessor" if isinstance(tokenizer, ProcessorMixin) else "AutoTokenizer"
+
+
+def _domain(verdict: Verdict, is_guarded: bool) -> dict[str, Any]:
+    best, uniform = verdict.best.mean, verdict.uniform.mean
+    taken = {"best": uniform, "uniform": uniform, "found": best} if is_guarded else {"best": best, "uniform": uniform}
+    return taken | {"interval": list(verdict.interval)}
 
 
 def _why_not_compared(

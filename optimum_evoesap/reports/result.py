@@ -12,7 +12,7 @@ from typing import Any
 from ..models.hub_file import find_file
 from ..models.short_repr import ShortRepr
 from .figures import score_rows
-from .text import share
+from .text import interval, share
 
 
 RESULT_NAME = "evoesap_result.json"
@@ -36,8 +36,17 @@ class PruningResult(ShortRepr):
         protected_experts: For decoder layers that have some, experts that were to stay in any case: those of `keep`,
             and super experts.
         scores: Fitness by name: `best` (this allocation) and `uniform` on the search data, `holdout_best` and
-            `holdout_uniform` on sequences that the search never saw. Empty when there were no search data.
-        beats_uniform: Whether the allocation beats the uniform one on the held-out sequences (`None`: not compared).
+            `holdout_uniform` on sequences that the search never saw; where `is_guarded`, also `found` and
+            `holdout_found`, of the allocation that was not taken. Empty when there were no search data.
+        interval: By how much the allocation that was found or given scores higher than the uniform one on the held-out
+            sequences: a paired 95% bootstrap interval, from low to high. `None`: not compared, or of a release that
+            made none.
+        domains: The same comparison in each domain of the held-out sequences, where they are of several: `best`,
+            `uniform` and `interval`, and `found` where `is_guarded`.
+        goal: What the search maximised: the `mean`, or that of the `worst` domain, of which `interval` is then too.
+        beats_uniform: Whether all of `interval` lies above zero (`None`: not compared).
+        is_guarded: Whether the allocation that was found did not beat the uniform one, which was taken in its place.
+        stopped_because: Why the search stopped; empty where nothing was searched.
         not_compared_because: Why it was not compared, where there are scores; otherwise empty.
         history: One entry a generation: `generation`, `best`, `uniform`, `mean`, `candidates` (scored so far),
             `allocation` (the best so far).
@@ -68,7 +77,12 @@ class PruningResult(ShortRepr):
     kept_experts: dict[int, list[int]]
     protected_experts: dict[int, list[int]] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
+    interval: list[float] | None = None
+    domains: dict[str, dict[str, Any]] = field(default_factory=dict)
+    goal: str = "mean"
     beats_uniform: bool | None = None
+    is_guarded: bool = False
+    stopped_because: str = ""
     not_compared_because: str = ""
     history: list[dict[str, Any]] = field(default_factory=list)
     parameters: dict[str, int] = field(default_factory=dict)
@@ -107,20 +121,27 @@ class PruningResult(ShortRepr):
         return {name: self.applied_from[name] if self.applied_from else getattr(self, name) for name in names}
 
     def _summary(self) -> list[tuple[str, str]]:
-        verdict = "beats the uniform allocation" if self.beats_uniform else "does not beat the uniform allocation"
-        if self.beats_uniform is None:
-            verdict = f"not compared, {self.not_compared_because}" if self.not_compared_because else "not compared"
+        other = "found" if self.is_guarded else "uniform"
         scores = [
-            (f"{self.fitness} on {data}", f"{best} (uniform {uniform})")
-            for data, best, uniform in score_rows(self.scores, ("search data", "held-out data"))
+            (f"{self.fitness} on {row[0]}", f"{row[1]} ({other} {row[-1]})")
+            for row in score_rows(self.scores, ("search data", "held-out data"))
         ]
         return [
             ("base model", self.base_model or "made in memory"),
             ("criterion", self.criterion or "none, the kept experts were given"),
             ("removed", f"{self.budget} of {sum(self.num_experts)} experts ({share(self.sparsity)})"),
             *(scores or [("scores", "none")]),
-            *([("verdict", verdict)] if scores else []),
+            *(self._verdict() if scores else []),
         ]
+
+    def _verdict(self) -> list[tuple[str, str]]:
+        if self.beats_uniform is None:
+            reason = f", {self.not_compared_because}" if self.not_compared_because else ""
+            return [("verdict", f"not compared{reason}")]
+        verdict = "beats the uniform allocation" if self.beats_uniform else "does not beat the uniform allocation"
+        if self.is_guarded:
+            verdict = "uniform, as nothing found beats it"
+        return [("verdict", verdict), *([("difference", interval(self.interval))] if self.interval else [])]
 
     def save(self, directory: str | Path) -> Path:
         """Write `evoesap_result.json` into `directory` and return its path."""

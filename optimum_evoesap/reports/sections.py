@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .figures import bar, score_rows, size_rows
+from .figures import bar, domain_rows, score_rows, size_rows
 from .markdown import markdown_table
-from .names import LOCAL_MODEL, is_hub_id
-from .text import share, spread
+from .names import LOCAL_MODEL, clean_value, is_hub_id
+from .text import interval, share, spread
 
 
 if TYPE_CHECKING:
@@ -51,7 +51,9 @@ def _choice(result: PruningResult, config: dict[str, Any]) -> str:
     strategy = config.get("allocation", "uniform")
     if result.fitness is not None and isinstance(strategy, str) and strategy != "uniform":
         search = _SEARCHES.get(strategy, f"a search with the strategy `{strategy}`")
-        how = f"{search} that maximises {_fitness_name(result)} chose how many of them go from each layer"
+        how = f"{search} that maximises {_goal(result)} chose how many of them go from each layer"
+        if result.is_guarded:
+            how = f"every sparse layer loses the same share, since nothing better was found by {search}"
     elif result.is_uniform:
         how = "every sparse layer keeps the same number of experts"
     elif config.get("allocation") == "uniform":
@@ -87,11 +89,23 @@ def fitness(result: PruningResult) -> str:
     if not result.scores:
         return ""
     rows = score_rows(result.scores, ("Search data", "Held-out sequences"))
-    table = markdown_table([_fitness_name(result), "This allocation", "Uniform allocation"], rows)
-    parts = ["## Fitness", _fitness_definition(result), table, _verdict(result)]
+    header = [_fitness_name(result), "This allocation", "Uniform allocation"]
+    header += ["Allocation found, not taken"] if result.is_guarded else []
+    table = markdown_table(header, rows)
+    parts = ["## Fitness", _fitness_definition(result), table, _domains(result, header[1:]), _verdict(result)]
     if result.applied_from:
         parts.insert(1, "Measured in the run that found the result, on its model and its data; not once more here.")
-    return "\n\n".join(parts)
+    return "\n\n".join(part for part in parts if part)
+
+
+def _domains(result: PruningResult, columns: list[str]) -> str:
+    """The scores by domain of the held-out sequences; empty where these are of one."""
+    if not result.domains:
+        return ""
+    shown = [clean_value(name) for name in result.domains]
+    numbered = [f"{name} {place}" if shown.count(name) > 1 else name for place, name in enumerate(shown, 1)]
+    header = ["Held-out sequences of", *columns, "Difference to uniform"]
+    return markdown_table(header, domain_rows(result.domains, numbered))
 
 
 def layers(result: PruningResult) -> str:
@@ -108,6 +122,10 @@ def _fitness_name(result: PruningResult) -> str:
     return "ESAP" if result.fitness == "esap" else f"the fitness `{result.fitness}`"
 
 
+def _goal(result: PruningResult) -> str:
+    return f"{_fitness_name(result)} of the worst domain" if result.goal == "worst" else _fitness_name(result)
+
+
 def _fitness_definition(result: PruningResult) -> str:
     if result.fitness != "esap":
         return f"What is measured is {_fitness_name(result)}; higher is better."
@@ -122,9 +140,18 @@ def _verdict(result: PruningResult) -> str:
     if result.beats_uniform is None:
         reason = f": {result.not_compared_because}" if result.not_compared_because else ""
         return f"It was not compared with the uniform allocation on held-out sequences{reason}."
+    held_out = "on held-out sequences, which the search never saw"
+    where = " in the worst domain" if result.goal == "worst" else ""
+    bounds = interval(result.interval) if result.interval else ""
+    between = f"; the paired interval of the difference{where} is {bounds}" if bounds else ""
     if result.beats_uniform:
-        return "This allocation beats the uniform allocation on held-out sequences, which the search never saw."
-    verdict = "This allocation does not beat the uniform allocation on held-out sequences, which the search never saw."
+        return f"This allocation beats the uniform allocation {held_out}{between}."
+    if result.is_guarded:
+        return (
+            f"The allocation that was found does not beat the uniform allocation {held_out}{between}. So this is the "
+            "uniform one."
+        )
+    verdict = f"This allocation does not beat the uniform allocation {held_out}{between}."
     if result.is_uniform:
         return f"{verdict} It is itself uniform."
     return f"{verdict} Pruning every layer alike is the simpler choice here."

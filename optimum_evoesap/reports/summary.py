@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .figures import bar, score_rows, size_rows
+from .figures import bar, domain_rows, score_rows, size_rows
 from .result import PruningResult
-from .text import table
+from .text import interval, table
 
 
 BAR_WIDTH = 32
@@ -45,19 +45,31 @@ def _scores(result: PruningResult) -> str:
     if not result.scores:
         return "There were no search data, so there are no scores."
     rows = score_rows(result.scores, ("search data", "held-out data"))
-    text = table(rows, header=[str(result.fitness), "this one", "uniform"]) + "\n" + _verdict(result)
+    header = [str(result.fitness), "this one", "uniform", *(["found"] if result.is_guarded else [])]
+    text = table(rows, header) + "\n"
+    if result.domains:
+        header = ["held-out data of", *header[1:], "difference to uniform"]
+        text += "\n" + table(domain_rows(result.domains, list(result.domains)), header) + "\n"
+    text += _verdict(result)
+    if result.stopped_because:
+        text += f"\nThe search ended: {result.stopped_because}."
     return f"Measured in the run that found the result:\n{text}" if result.applied_from else text
 
 
 def _verdict(result: PruningResult) -> str:
     if result.beats_uniform is None:
         return f"It was not compared with the uniform allocation on held-out data: {result.not_compared_because}."
+    where = " in the worst domain" if result.goal == "worst" else ""
+    between = f" (difference{where} {interval(result.interval)})" if result.interval else ""
     if result.beats_uniform:
-        return "This allocation beats the uniform one on held-out data."
-    return (
-        "This allocation does NOT beat the uniform one on held-out data. Take more search data or generations, "
-        "or --allocation uniform."
-    )
+        return f"This allocation beats the uniform one on held-out data{between}."
+    advice = "Take more search data or a longer search, or --allocation uniform."
+    if result.is_guarded:
+        return (
+            f"The allocation found does NOT beat the uniform one on held-out data{between}, so the uniform one was "
+            f"taken. {advice} With --no-guard the allocation found is taken."
+        )
+    return f"This allocation does NOT beat the uniform one on held-out data{between}. {advice}"
 
 
 def _loading(result: PruningResult, folder: str | Path) -> str:

@@ -35,6 +35,12 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str] | None = None) ->
     return "\n".join(line.rstrip() for line in text)
 
 
+def interval(bounds: Sequence[float]) -> str:
+    """An interval of a difference, such as `+0.0021 to +0.0143 (95%)`."""
+    low, high = bounds
+    return f"{low:+.4f} to {high:+.4f} (95%)"
+
+
 def spread(counts: Sequence[int]) -> str:
     """The smallest, the mean and the largest, such as `4 / 6.0 / 8`."""
     return f"{min(counts)} / {sum(counts) / len(counts):.1f} / {max(counts)}" if counts else ""

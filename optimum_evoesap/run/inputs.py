@@ -60,7 +60,8 @@ class ModelInputs:
             given: Data in any form that [`~data.prepare_data`] takes.
 
         Raises:
-            DataError: The data cannot be used with this model, or none are named; says why. It is a `ValueError`.
+            DataError: The data cannot be used with this model, are not those of the goal, or none are named; says why.
+                It is a `ValueError`.
         """
         if given is None and kind in self.prepared:
             return self.prepared[kind]
@@ -74,6 +75,11 @@ class ModelInputs:
         name, placeholders = f"{kind} data", self._placeholder_tokens()
         data = prepare_data(source, self._options(kind), self._tokenizer, vocab_size, name, placeholders)
         self._check_inputs(data, name)
+        if kind == "search" and self._config.goal == "worst" and not data.mixture:
+            raise DataError(
+                f"{name}: goal='worst' needs data of several domains, and these are of one: give a mixture "
+                "name:samples,name:samples, or goal='mean'."
+            )
         self.prepared[kind] = data
         return data
 
@@ -152,6 +158,13 @@ class ModelInputs:
                     f"The {len(part)} {name} windows hold no scored token (labels are -100 everywhere); give more or "
                     "longer windows, or scored_tokens='all'."
                 )
+        absent = sorted({*search.mixture} - {*holdout.domains}) if len(holdout) and holdout.domains else []
+        if absent:
+            logger.warning(
+                "No held-out window is of %s, so the comparison with the uniform allocation says nothing of it: ask "
+                "for more windows.",
+                ", ".join(absent),
+            )
         if self._config.holdout_fraction and not len(holdout):
             logger.warning(
                 "%d search windows are too few to hold some out: the result is not compared with the uniform "

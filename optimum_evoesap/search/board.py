@@ -59,10 +59,11 @@ class ScoreBoard:
     Args:
         scorer: Scores those that are not known.
         told: What is known; what is scored is added and kept.
+        domains: Domain of each window, where the worst of them is what counts.
     """
 
-    def __init__(self, scorer: Scorer, told: ToldScores):
-        self.scorer, self.told = scorer, told
+    def __init__(self, scorer: Scorer, told: ToldScores, domains: Sequence[str] = ()):
+        self.scorer, self.told, self._domains = scorer, told, domains
         # Windows on which candidates have been asked for in this run. Which of them are scored together follows from
         # this alone, so that a run that goes on scores the same ones together and finds the same bits.
         self._asked: dict[Candidate, int] = {}
@@ -102,7 +103,7 @@ class ScoreBoard:
         finally:
             self.save()
         self._asked |= {one: max(stop, self._asked.get(one, 0)) for one in candidates}
-        return [self.told[one].first(stop) for one in candidates]
+        return [self.told[one].first(stop).by_worst(self._domains) for one in candidates]
 
     def save(self) -> None:
         """Keep what was scored since."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ class Difference:
     """How much higher one candidate scores than another on the same windows.
 
     Attributes:
-        mean: Difference of the means over all scored positions.
+        mean: Difference of the means over all scored positions, or of those of the worst domains where they count.
         error: Its standard error, from the differences of the windows; infinite with fewer than two of them.
     """
 
@@ -41,13 +42,13 @@ def difference(one: WindowScores, other: WindowScores) -> Difference:
         one: The candidate that is hoped to be better.
         other: The other one.
     """
-    gains, counts = _pairs(one, other)
-    total = math.fsum(counts)
-    mean = math.fsum(gains) / total
-    if len(gains) < 2:
+    one, other = one.counted, other.counted
+    number = sum(1 for counts in zip(one.counts, other.counts) if any(counts))
+    mean = one.mean - other.mean
+    if number < 2:
         return Difference(mean, math.inf)
-    residuals = math.fsum((gain - mean * count) ** 2 for gain, count in zip(gains, counts))
-    return Difference(mean, math.sqrt(residuals * len(gains) / (len(gains) - 1)) / total)
+    residuals = math.fsum((a - b) ** 2 for a, b in zip(_residuals(one), _residuals(other)))
+    return Difference(mean, math.sqrt(residuals * number / (number - 1)))
 
 
 def paired_interval(
@@ -55,19 +56,40 @@ def paired_interval(
 ) -> tuple[float, float]:
     """Bootstrap interval of the difference of two candidates: windows are drawn again, with both their scores.
 
+    Where the worst domain is what counts, as many windows of each domain are drawn as there are.
+
     Args:
         one: The candidate that is hoped to be better.
         other: The other one.
         seed: Of the draws.
         confidence: Share of the drawn differences that lie inside.
     """
-    gains, counts = (np.array(each) for each in _pairs(one, other))
-    draws = np.random.default_rng(seed).integers(len(gains), size=(_RESAMPLES, len(gains)))
-    means = gains[draws].sum(axis=1) / counts[draws].sum(axis=1)
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    generator = np.random.default_rng(seed)
+    means = np.array([_drawn_means((one, other), windows, generator) for windows in _windows_by_domain(one)])
+    better, worse = means.min(axis=0)
+    low, high = np.quantile(better - worse, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 
 
-def _pairs(one: WindowScores, other: WindowScores) -> tuple[list[float], list[int]]:
-    pairs = [(a - b, count) for a, b, count in zip(one.sums, other.sums, one.counts) if count]
-    return [gain for gain, _ in pairs], [count for _, count in pairs]
+def _residuals(scores: WindowScores) -> list[float]:
+    """What each window adds to the error of the mean."""
+    mean, total = scores.mean, sum(scores.counts)
+    return [(value - mean * count) / total for value, count in zip(scores.sums, scores.counts)]
+
+
+def _windows_by_domain(scores: WindowScores) -> list[np.ndarray]:
+    domains = scores.domains or ("",) * len(scores)
+    places = {
+        domain: [place for place, count in enumerate(scores.counts) if count and domains[place] == domain]
+        for domain in dict.fromkeys(domains)
+    }
+    return [np.array(each) for each in places.values() if each]
+
+
+def _drawn_means(
+    both: Sequence[WindowScores], windows: np.ndarray, generator: np.random.Generator
+) -> list[np.ndarray]:
+    """Means of each candidate over the same draws of windows."""
+    draws = windows[generator.integers(len(windows), size=(_RESAMPLES, len(windows)))]
+    totals = np.array(both[0].counts)[draws].sum(axis=1)
+    return [np.array(scores.sums)[draws].sum(axis=1) / totals for scores in both]

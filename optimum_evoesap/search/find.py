@@ -16,7 +16,7 @@ from ..models.sparse_model import SparseModel
 from .allocation import AllocationSpace
 from .board import ScoreBoard
 from .candidate import Candidate
-from .guard import Verdict, choose, compare_with_uniform
+from .guard import Verdict, choose, compare_by_domain, compare_with_uniform
 from .limits import Limits
 from .loop import run_search
 from .planning import fixed_allocation
@@ -33,11 +33,15 @@ class SearchData:
         search: On which candidates are scored; may be empty where the allocation is given.
         holdout: Which the search never sees; may be empty.
         calibration: On which a strategy may measure the order of experts again; by default those of the search.
+        search_domains: Domain of each search window, where the data are a mixture; otherwise empty.
+        holdout_domains: The same of the held-out windows.
     """
 
     search: Sequence[Batch] = ()
     holdout: Sequence[Batch] = ()
     calibration: Sequence[Batch] = ()
+    search_domains: Sequence[str] = ()
+    holdout_domains: Sequence[str] = ()
 
 
 @dataclass
@@ -49,6 +53,7 @@ class SearchOutcome:
         scores: `best` and `uniform` on the search data, `holdout_best` and `holdout_uniform` on held-out ones; where
             the guard took the uniform one, `found` and `holdout_found` of what it did not take.
         interval: Paired 95% interval of `holdout_best`, or of `holdout_found`, over `holdout_uniform`.
+        domains: The same comparison in each domain of the held-out windows, where they are of several.
         stopped_because: Why the search stopped; empty where nothing was searched.
         history: One entry a round of the strategy.
     """
@@ -56,8 +61,14 @@ class SearchOutcome:
     best: Candidate
     scores: dict[str, WindowScores] = field(default_factory=dict)
     interval: tuple[float, float] | None = None
+    domains: dict[str, Verdict] = field(default_factory=dict)
     stopped_because: str = ""
     history: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether something was found that does not beat the uniform allocation, which is `best` then."""
+        return "found" in self.scores
 
     @property
     def means(self) -> dict[str, float]:
@@ -93,17 +104,19 @@ def find_allocation(
     reason = end.reason if config.is_searched else ""
     if not data.holdout:
         _forget(boards)
-        return SearchOutcome(end.best, scores, None, reason, strategy.history)
+        return SearchOutcome(end.best, scores, stopped_because=reason, history=strategy.history)
     batch_size = boards[SEARCH].scorer.batch_size
     # Only the teacher of the held-out data is in memory then.
     _forget(boards)
     scorer = _scorer(sparse_model, config, data.holdout, batch_size)
-    verdict = compare_with_uniform(scorer, end.best, strategy.uniform, config)
+    domains = data.holdout_domains if config.goal == "worst" else ()
+    verdict = compare_with_uniform(scorer, end.best, strategy.uniform, config, domains)
     chosen = choose(end.best, strategy.uniform, verdict, config)
     scores |= _held_out(verdict, is_rejected=chosen != end.best)
     if chosen != end.best:
         scores |= {"found": scores["best"], "best": scores["uniform"]}
-    return SearchOutcome(chosen, scores, verdict.interval, reason, strategy.history)
+    by_domain = compare_by_domain(verdict, data.holdout_domains, config.seed)
+    return SearchOutcome(chosen, scores, verdict.interval, by_domain, reason, strategy.history)
 
 
 def make_strategy(order: PruningOrder, space: AllocationSpace, config: EvoESAPConfig) -> Strategy:
@@ -129,7 +142,9 @@ def _boards(
     for kind, batches in ((SEARCH, data.search), (CALIBRATION, data.calibration)):
         known = told.get(kind) or ToldScores()
         if batches and (kind == SEARCH or config.is_searched):
-            boards[kind] = ScoreBoard(_scorer(sparse_model, config, batches, known.batch_size), known)
+            # The order of experts is measured on the calibration data as a whole.
+            domains = data.search_domains if kind == SEARCH and config.goal == "worst" else ()
+            boards[kind] = ScoreBoard(_scorer(sparse_model, config, batches, known.batch_size), known, domains)
     boards.setdefault(CALIBRATION, boards[SEARCH])
     return boards
 

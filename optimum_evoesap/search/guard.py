@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..configuration import EvoESAPConfig
@@ -23,7 +24,7 @@ class Verdict:
     Attributes:
         best: Scores of the candidate.
         uniform: Scores of the uniform allocation.
-        interval: Paired 95% bootstrap interval of the difference of their means.
+        interval: Paired 95% bootstrap interval of the difference of their means, or of those of their worst domains.
     """
 
     best: WindowScores
@@ -36,7 +37,13 @@ class Verdict:
         return self.interval[0] > 0
 
 
-def compare_with_uniform(scorer: SliceScorer, best: Candidate, uniform: Candidate, config: EvoESAPConfig) -> Verdict:
+def compare_with_uniform(
+    scorer: SliceScorer,
+    best: Candidate,
+    uniform: Candidate,
+    config: EvoESAPConfig,
+    domains: Sequence[str] = (),
+) -> Verdict:
     """Compare a candidate with the uniform allocation, and say so where it is not better.
 
     Args:
@@ -44,22 +51,41 @@ def compare_with_uniform(scorer: SliceScorer, best: Candidate, uniform: Candidat
         best: The candidate.
         uniform: That of the uniform allocation.
         config: Says where the candidate comes from, and the seed of the draws.
+        domains: Domain of each window, where the worst of them is what counts.
     """
-    scores = scorer.score(best)
-    others = scores if best == uniform else scorer.score(uniform)
+    scores = scorer.score(best).by_worst(domains)
+    others = scores if best == uniform else scorer.score(uniform).by_worst(domains)
     verdict = Verdict(scores, others, paired_interval(scores, others, config.seed))
     if not verdict.beats_uniform and (config.is_searched or best != uniform):
         logger.warning(
-            "The allocation %s does not beat the uniform one on held-out windows: %s %.4f against %.4f, difference "
+            "The allocation %s does not beat the uniform one on held-out windows: %s %.4f against %.4f%s, difference "
             "between %+.4f and %+.4f (95%%).%s",
             "given" if config.is_explicit else "found",
             config.fitness,
-            scores.mean,
-            others.mean,
+            scores.value,
+            others.value,
+            " in the worst domain" if domains else "",
             *verdict.interval,
             " The uniform one is taken (guard=False takes the one found)." if _is_guarded(config) else "",
         )
     return verdict
+
+
+def compare_by_domain(verdict: Verdict, domains: Sequence[str], seed: int) -> dict[str, Verdict]:
+    """The same comparison in each domain that has scored positions; none where there is only one domain.
+
+    Args:
+        verdict: That over all held-out windows.
+        domains: Domain of each of them.
+        seed: Of the draws.
+    """
+    names = dict.fromkeys(domains) if len(set(domains)) > 1 else ()
+    verdicts = {}
+    for name in names:
+        best, uniform = (scores.of_domain(domains, name) for scores in (verdict.best, verdict.uniform))
+        if any(best.counts):
+            verdicts[name] = Verdict(best, uniform, paired_interval(best, uniform, seed))
+    return verdicts
 
 
 def choose(best: Candidate, uniform: Candidate, verdict: Verdict | None, config: EvoESAPConfig) -> Candidate:

@@ -112,6 +112,22 @@ def test_mixture_takes_the_counts_and_spreads_the_parts(tmp_path, tokenizer):
     kinds = "".join("1" if decoded(tokenizer, item) == "one" else "2" for item in data.sequences)
     assert kinds == "11211121"
     assert data.description == "one.jsonl (6) + two.jsonl (2), 8 windows of up to 256 tokens"
+    assert data.domains == data.mixture == tuple(f"{'one' if kind == '1' else 'two'}.jsonl" for kind in kinds)
+
+
+def test_the_domain_of_every_window_is_known_where_data_are_opened_by_name(tmp_path, tokenizer):
+    """Files of the same name in two folders are two domains, and one file named twice is one."""
+    paths = []
+    for folder in ("math", "code"):
+        (tmp_path / folder).mkdir()
+        paths.append(write_jsonl(tmp_path / folder / "train.jsonl", [{"text": folder}] * 8))
+    mixed = single(f"{paths[0]}:2,{paths[1]}:2", tokenizer)
+    names = {"math": "train.jsonl (1)", "code": "train.jsonl (2)"}
+    assert mixed.domains == tuple(names[decoded(tokenizer, each)] for each in mixed.sequences)
+    assert single(f"{paths[0]}:2,{paths[0]}:2", tokenizer).domains == ("train.jsonl",) * 4
+    one = single(paths[0], tokenizer, num_samples=2)
+    assert one.domains == ("train.jsonl",) * 2 and one.mixture == ()
+    assert single(["a text"], tokenizer).domains is None
 
 
 @pytest.mark.parametrize(

@@ -57,3 +57,21 @@ def test_fingerprint_follows_every_value_name_and_shape():
         made(input_ids=[[1, 2, 3]], labels=[[-100, 2, 3]]),
     ]
     assert len({base, *others}) == 6
+
+
+def test_windows_keep_their_domains_when_they_are_split_and_capped():
+    sequences = prepare_data([[i, i + 1, i + 2] for i in range(6)], options(num_samples=6)).sequences
+    data = TokenizedData(sequences, "six", ("a", "b", "a", "b", "a", "a"))
+    assert data.mixture == data.domains
+    first, last = data.split(2)
+    assert first.domains == ("a", "b", "a", "b") and last.domains == ("a", "a") and last.mixture == ()
+    assert prepare_data(data, options(num_samples=3)).domains == ("a", "b", "a")
+    assert TokenizedData(sequences, "six").split(1)[0].domains is None
+    with pytest.raises(DataError, match="2 `domains` for 6 sequences"):
+        TokenizedData(sequences, "six", ("a", "b"))
+
+
+def test_domains_do_not_change_the_fingerprint():
+    """Scores of windows do not depend on them, so a run with another goal goes on from the same scores."""
+    sequences = prepare_data([[1, 2, 3]], options()).sequences
+    assert TokenizedData(sequences, "", ("a",)).fingerprint == TokenizedData(sequences, "").fingerprint

@@ -28,7 +28,9 @@ SEARCHED = PruningResult(
     allocation=[4, 2, 0],
     kept_experts={1: [0, 1, 2, 3], 2: [0, 1, 2, 3, 4, 5], 5: [0, 1, 2, 3, 4, 5, 6, 7]},
     scores={"best": 0.93126, "uniform": 0.91, "holdout_best": 0.9301, "holdout_uniform": 0.9052},
+    interval=[0.0108, 0.039],
     beats_uniform=True,
+    stopped_because="the strategy has no more to ask",
     parameters={"before": 6919161856, "after": 5307768832},
     size_in_bytes={"before": 13838323712, "after": 815537664},
     data={
@@ -49,8 +51,25 @@ UNIFORM = dataclasses.replace(
     fitness=None,
     allocation=[2, 2, 2],
     scores={},
+    interval=None,
     beats_uniform=None,
+    stopped_because="",
     data={"calibration": SEARCHED.data["calibration"]},
+)
+GUARDED = dataclasses.replace(
+    SEARCHED,
+    allocation=[2, 2, 2],
+    scores={
+        "best": 0.91,
+        "uniform": 0.91,
+        "found": 0.93126,
+        "holdout_best": 0.9052,
+        "holdout_uniform": 0.9052,
+        "holdout_found": 0.9101,
+    },
+    interval=[-0.0031, 0.0129],
+    beats_uniform=False,
+    is_guarded=True,
 )
 
 

@@ -86,7 +86,7 @@ def test_a_pruner_tells_its_stage():
     told = facts(pruner.result)
     assert told["base model"] == "made in memory" and told["criterion"] == "reap"
     assert told["removed"] == "12 of 24 experts (50.0%)"
-    assert told["esap on search data"].startswith(f"{pruner.scores['best']:.4f} (uniform ")
+    assert told["esap on search data"].startswith(f"{pruner.scores['best']:.4f} (")
     assert "beat" in told["verdict"]
 
 
@@ -139,6 +139,7 @@ def test_statistics_tell_how_many_experts_were_never_used():
     [
         ({}, "beats the uniform allocation"),
         ({"beats_uniform": False}, "does not beat the uniform allocation"),
+        ({"is_guarded": True, "beats_uniform": False}, "uniform, as nothing found beats it"),
         ({"beats_uniform": None}, "not compared"),
         ({"beats_uniform": None, "not_compared_because": "holdout_fraction=0"}, "not compared, holdout_fraction=0"),
         ({"scores": {}}, None),

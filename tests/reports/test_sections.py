@@ -7,7 +7,7 @@ import dataclasses
 import re
 
 from optimum_evoesap.reports.card import create_model_card
-from tests.reports.results import CODE, CONFIG, MATH, SEARCHED, UNIFORM, cells, section
+from tests.reports.results import CODE, CONFIG, GUARDED, MATH, SEARCHED, UNIFORM, cells, section
 
 
 def test_method_and_sizes_come_from_the_record():
@@ -48,16 +48,50 @@ def test_scores_and_the_verdict():
     assert cells(better, "Search data") == ["0.9313", "0.9100"]
     assert cells(better, "Held-out sequences") == ["0.9301", "0.9052"]
     assert "beats the uniform allocation" in better and "does not beat" not in better
+    assert "+0.0108 to +0.0390 (95%)" in better
 
-    worse = section(create_model_card(dataclasses.replace(SEARCHED, beats_uniform=False), CONFIG), "Fitness")
-    assert "does not beat the uniform allocation on held-out sequences" in worse
+    lost = {"beats_uniform": False, "interval": [-0.02, 0.001]}
+    worse = section(create_model_card(dataclasses.replace(SEARCHED, **lost), CONFIG), "Fitness")
+    assert "does not beat the uniform allocation on held-out sequences" in worse and "-0.0200 to +0.0010" in worse
     assert "allocation beats" not in worse
+
+    of_an_earlier_release = dataclasses.replace(SEARCHED, interval=None)
+    assert "never saw." in section(create_model_card(of_an_earlier_release, CONFIG), "Fitness")
 
     scores = {"best": 0.9, "uniform": 0.8}
     result = dataclasses.replace(SEARCHED, beats_uniform=None, scores=scores, fitness="kl")
     unknown = section(create_model_card(result, CONFIG), "Fitness")
     assert "Held-out sequences" not in unknown and "was not compared" in unknown
     assert "`kl`" in unknown and "ESAP" not in unknown
+
+
+def test_where_the_uniform_allocation_was_taken_the_card_tells_what_was_not():
+    card = create_model_card(GUARDED, CONFIG)
+    fitness = section(card, "Fitness")
+    assert cells(fitness, "ESAP") == ["This allocation", "Uniform allocation", "Allocation found, not taken"]
+    assert cells(fitness, "Search data") == ["0.9100", "0.9100", "0.9313"]
+    assert cells(fitness, "Held-out sequences") == ["0.9052", "0.9052", "0.9101"]
+    assert "found does not beat the uniform allocation" in fitness and "-0.0031 to +0.0129 (95%)" in fitness
+    assert "this is the uniform one" in fitness
+    method = card.text.split("## ")[0]
+    assert "loses the same share" in method and "chose how many" not in method
+
+
+DOMAINS = {
+    MATH: {"best": 0.93, "uniform": 0.9, "interval": [0.01, 0.05]},
+    "private.jsonl": {"best": 0.91, "uniform": 0.92, "interval": [-0.02, 0.001]},
+    "own.jsonl": {"best": 0.8, "uniform": 0.7, "interval": [0.05, 0.15]},
+}
+
+
+def test_the_scores_of_each_domain_and_no_local_names():
+    text = section(create_model_card(dataclasses.replace(SEARCHED, domains=DOMAINS, goal="worst"), CONFIG), "Fitness")
+    assert cells(text, MATH) == ["0.9300", "0.9000", "+0.0100 to +0.0500 (95%)"]
+    assert cells(text, "local data 2") == ["0.9100", "0.9200", "-0.0200 to +0.0010 (95%)"]
+    assert cells(text, "local data 3")[0] == "0.8000" and "jsonl" not in text
+    assert "difference in the worst domain" in text
+    assert "ESAP of the worst domain" in create_model_card(dataclasses.replace(SEARCHED, goal="worst"), CONFIG).text
+    assert "Held-out sequences of" not in section(create_model_card(SEARCHED, CONFIG), "Fitness")
 
 
 def test_nothing_about_a_search_that_did_not_happen():

@@ -43,4 +43,17 @@ def test_summary_tells_what_came_out():
     assert "was not compared with the uniform allocation" in summarize(a_result(**fewer), "out")
     assert "2 windows are few" in summarize(a_result(**fewer), "out")
     uniform = summarize(a_result(allocation=[4, 4], scores={}, beats_uniform=None), "out")
+    compared = summarize(a_result(interval=[-0.08, -0.02], stopped_because="max_minutes=5 is reached"), "out")
+    assert "(difference -0.0800 to -0.0200 (95%))" in compared and "The search ended: max_minutes=5" in compared
     assert "import optimum_evoesap" not in uniform and "There were no search data" in uniform
+
+
+def test_what_was_found_and_not_taken_is_shown_beside_what_was():
+    scores = dict.fromkeys(("best", "uniform", "holdout_best", "holdout_uniform"), 0.7)
+    scores |= {"found": 0.81, "holdout_found": 0.69}
+    guarded = a_result(scores=scores, interval=[-0.03, 0.01], is_guarded=True, allocation=[4, 4])
+    text = summarize(guarded, "out")
+    assert "found" in text.split("held-out data")[0] and "0.8100" in text and "0.6900" in text
+    assert "found does NOT beat the uniform one" in text and "-0.0300 to +0.0100 (95%)" in text
+    assert "so the uniform one was taken" in text and "--no-guard" in text
+    assert "found" not in summarize(a_result(), "out")

@@ -58,13 +58,13 @@ class Evolution(Strategy):
         return []
 
     def tell(self, candidate: Candidate, scores: WindowScores) -> None:
-        """Keep the mean.
+        """Keep the value.
 
         Args:
             candidate: One of this generation.
             scores: What it scored on each window.
         """
-        self._scores[self._asked.pop(candidate)] = scores.mean
+        self._scores[self._asked.pop(candidate)] = scores.value
         if not self._asked:
             self._end_generation()
 

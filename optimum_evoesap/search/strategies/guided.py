@@ -93,7 +93,7 @@ class Guided(SteppedStrategy):
     @property
     def _can_move(self) -> bool:
         """Whether there is more than one allocation."""
-        return len([limit for limit in self.space.max_removed if limit]) > 1
+        return not self.space.is_single and sum(limit > 0 for limit in self.space.max_removed) > 1
 
     @property
     def _points(self) -> dict[int, LayerPoint]:
@@ -120,15 +120,15 @@ class Guided(SteppedStrategy):
     def _take(self, scores: dict[Candidate, WindowScores], stage: str) -> bool:
         self._scores |= scores
         before = self._scores[self._best] if self._best in self._scores else None
-        best = max(self._scores, key=lambda one: self._scores[one].mean)
+        best = max(self._scores, key=lambda one: self._scores[one].value)
         is_clear = before is None or difference(self._scores[best], before).is_clear
         self._best = best
         self.history.append(
             {
                 "generation": len(self.history),
                 "stage": stage,
-                "best": self._scores[best].mean,
-                "uniform": self._scores[self.uniform].mean,
+                "best": self._scores[best].value,
+                "uniform": self._scores[self.uniform].value,
                 "candidates": len(self._scores),
                 "allocation": list(self._counts),
             }
@@ -258,7 +258,7 @@ class Guided(SteppedStrategy):
             new = [one for one in dict.fromkeys(neighbours) if one not in self._scores][:_NEIGHBOURS]
             if not new:
                 return
-            if not self._take((yield from race(new)), "neighbours"):
+            if not self._take((yield from race(new, self.options.sequence_length)), "neighbours"):
                 return
 
     def _mutated(self, points) -> Candidate:

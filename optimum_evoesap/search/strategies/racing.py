@@ -77,7 +77,7 @@ def _run_heats(
         if not sum(scores[left[0]].counts):
             continue  # nothing is scored in these windows
         # Of equal ones those asked for first go on: sorting is stable.
-        last = sorted(left, key=lambda one: -scores[one].mean)[keep:]
+        last = sorted(left, key=lambda one: -scores[one].value)[keep:]
         dropped |= {one: scores[one] for one in last}
     return dropped
 
@@ -142,12 +142,12 @@ class Racing(SteppedStrategy):
         finalists = yield Round(tuple(one for one in candidates if one not in dropped))
         self._note(finalists)
         self._estimated |= dropped.keys()
-        best = max(finalists.values(), key=lambda scores: scores.mean)
+        best = max(finalists.values(), key=lambda scores: scores.value)
         return finalists | {one: estimate(seen, best) for one, seen in dropped.items()}
 
     def _note(self, scores: dict[Candidate, WindowScores]) -> None:
         budget, totals = self.space.budget, self.space.num_experts
-        self._whole |= {one: each.mean for one, each in scores.items() if sum(one.removed(totals)) == budget}
+        self._whole |= {one: each.value for one, each in scores.items() if sum(one.removed(totals)) == budget}
         self._estimated -= scores.keys()
 
 
