@@ -29,24 +29,32 @@ from make_data import HELDOUT_FILE, read_jsonl  # noqa: E402
 
 
 BARS = "▁▂▃▄▅▆▇█"
-COLUMNS = ("full model", "uniform", "EvoESAP")
+COLUMNS = ("full model", "uniform REAP", "the paper", "ours")
 
 
-def make_config(allocation: str, sparsity: float, criterion: str) -> EvoESAPConfig:
-    """A search small enough for two CPU cores; everything else is the paper's."""
+# How each column chooses what goes: the same number of experts from every layer by the criterion REAP; the paper's
+# search of how many go from each layer, by that criterion; and the library's own defaults.
+METHODS: dict[str, dict[str, str]] = {
+    "uniform REAP": {"criterion": "reap", "allocation": "uniform"},
+    "the paper": {"criterion": "reap", "allocation": "evolution"},
+    "ours": {},
+}
+
+
+def make_config(method: str, sparsity: float) -> EvoESAPConfig:
+    """Data and sizes small enough for two CPU cores."""
     return EvoESAPConfig(
         sparsity=sparsity,
-        criterion=criterion,
-        allocation=allocation,
         calibration_dataset=str(TINY_MOE / "data" / "calibration.jsonl"),
         calibration_samples=128,
         search_dataset=str(TINY_MOE / "data" / "search.jsonl"),
         search_samples=48,
         holdout_fraction=0.25,
         sequence_length=256,
-        batch_size=12,
+        batch_size=8,
         population_size=16,
         generations=16,
+        **METHODS[method],
     )
 
 
@@ -79,29 +87,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("demo_output"))
     parser.add_argument("--sparsity", type=float, default=0.5)
-    parser.add_argument("--criterion", default="reap")
     args = parser.parse_args()
     transformers_logging.disable_progress_bar()
     start = time.perf_counter()
 
-    print(f"Removing {args.sparsity:.0%} of the experts of {TINY_MOE.name}, criterion {args.criterion}.")
-    uniform = prune(make_config("uniform", args.sparsity, args.criterion), args.output / "uniform")
-    searched = prune(make_config("evolution", args.sparsity, args.criterion), args.output / "evoesap")
+    print(f"Removing {args.sparsity:.0%} of the experts of {TINY_MOE.name} in three ways.")
+    folders = [args.output / method.replace(" ", "-") for method in METHODS]
+    results = [prune(make_config(method, args.sparsity), folder) for method, folder in zip(METHODS, folders)]
 
-    folders = (TINY_MOE / "checkpoint", args.output / "uniform", args.output / "evoesap")
-    models = [load(folder) for folder in folders]
+    models = [load(folder) for folder in (TINY_MOE / "checkpoint", *folders)]
     heldout = read_jsonl(HELDOUT_FILE)
     matches = [exact_match(model, tokenizer, heldout) for model, tokenizer in models]
 
-    sizes = [uniform.size_in_bytes["before"], uniform.size_in_bytes["after"], searched.size_in_bytes["after"]]
-    parameters = [uniform.parameters["before"], uniform.parameters["after"], searched.parameters["after"]]
-    kept = [uniform.num_experts] + [list(map(len, each.kept_experts.values())) for each in (uniform, searched)]
-    esap = [1.0, searched.scores["holdout_uniform"], searched.scores["holdout_best"]]
+    whole = results[0]
+    sizes = [whole.size_in_bytes["before"], *(each.size_in_bytes["after"] for each in results)]
+    parameters = [whole.parameters["before"], *(each.parameters["after"] for each in results)]
+    kept = [whole.num_experts, *(list(map(len, each.kept_experts.values())) for each in results)]
+    esap = [1.0, *(each.scores["holdout_best"] for each in results)]
     # The checkpoints are bfloat16; the demo computes in float32 because that is what a CPU is good at.
     rows = [
         ("parameters", [f"{count / 1e6:.2f} M" for count in parameters]),
         ("size (float32)", [f"{size / 2**20:.1f} MB" for size in sizes]),
-        ("experts per layer", [bar_chart(counts, max(uniform.num_experts)) for counts in kept]),
+        ("experts per layer", [bar_chart(counts, max(whole.num_experts)) for counts in kept]),
         ("", [f"{min(counts)} to {max(counts)}" for counts in kept]),
         ("held-out ESAP", [f"{value:.3f}" for value in esap]),
         ("held-out exact match", ["" for _ in matches]),

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from .pruner import MoEPruner
     from .reports.inspection import inspect_model
     from .reports.result import PruningResult
-    from .search.strategies import Strategy, register_strategy
+    from .search.rounds import Round
+    from .search.strategies import SteppedStrategy, Strategy, register_strategy
 
 # Loaded when first used, so that importing the package stays fast.
 _PUBLIC = {
@@ -31,6 +32,8 @@ _PUBLIC = {
     "Measurement": "calibration.measured",
     "MoEPruner": "pruner",
     "PruningResult": "reports.result",
+    "Round": "search.rounds",
+    "SteppedStrategy": "search.strategies",
     "Strategy": "search.strategies",
     "esap": "fitness",
     "inspect_model": "reports.inspection",
@@ -47,6 +50,8 @@ __all__ = [
     "Measurement",
     "MoEPruner",
     "PruningResult",
+    "Round",
+    "SteppedStrategy",
     "Strategy",
     "__version__",
     "esap",

@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import difflib
 import functools
+import math
 from typing import TYPE_CHECKING, Any
 
 from optimum.configuration_utils import BaseConfig
@@ -20,7 +21,8 @@ from .fitness import FITNESSES
 from .models.short_repr import CodeRepr
 from .models.size import parse_size
 from .options import EvoESAPOptions
-from .registry import STRATEGIES
+from .presets import preset_options
+from .registry import BUILT_IN_STRATEGIES, STRATEGIES
 from .version import __version__
 
 
@@ -38,10 +40,13 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
     another.
 
     Args:
-        **options: Any field of [`EvoESAPOptions`].
+        **options: Any field of [`EvoESAPOptions`], and `preset`, a name for the values of many of them: `"paper"` for
+            criterion, sizes and loop of the paper as they were for OLMoE (for ERNIE it took 20 generations, for
+            Qwen3-30B 10). Fields given next to it go before its values. Only the values are kept, not the name.
 
     Raises:
-        ValueError: A field has a wrong value, or is unknown. The message names the field, the value and the remedy.
+        ValueError: A field has a wrong value, or it or the preset is unknown. The message names the field, the value
+            and the remedy.
 
     Example:
         ```python
@@ -57,6 +62,7 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
 
         @functools.wraps(EvoESAPOptions.__init__)
         def __init__(self, **options: Any):
+            options = preset_options(options.pop("preset", None)) | options
             _check_names(options)
             BaseConfig.__init__(self)
             for option in dataclasses.fields(EvoESAPOptions):
@@ -106,7 +112,8 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
         """
         returns_unused = kwargs.pop("return_unused_kwargs", False)
         kwargs = {name: value for name, value in kwargs.items() if name not in _FROM_PRETRAINED_KEYS}
-        unused = {name: kwargs.pop(name) for name in list(kwargs) if returns_unused and name not in _OPTION_NAMES}
+        known = (*_OPTION_NAMES, "preset")
+        unused = {name: kwargs.pop(name) for name in list(kwargs) if returns_unused and name not in known}
         config = cls(**config_dict | kwargs)
         return (config, unused) if returns_unused else config
 
@@ -114,11 +121,12 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
         """A configuration with other values in some fields; a sparsity, a size and removed counts replace each other.
 
         Args:
-            **changes: Any field of [`EvoESAPOptions`].
+            **changes: Any field of [`EvoESAPOptions`], and `preset`.
 
         Raises:
             ValueError: As for the class.
         """
+        changes = preset_options(changes.pop("preset", None)) | changes
         options = {name: getattr(self, name) for name in _OPTION_NAMES}
         allocation = changes.get("allocation", self.allocation)
         if not isinstance(allocation, str):
@@ -183,9 +191,11 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
         for name in ("data_config", "data_revision"):
             if getattr(self, name) is not None and not isinstance(getattr(self, name), str):
                 self._fail(name, "give a string or None.")
-        for name in ("packing", "uniform_counts", "protect_super_experts"):
+        for name in ("packing", "uniform_counts", "protect_super_experts", "guard"):
             if not isinstance(getattr(self, name), bool):
                 self._fail(name, "give True or False.")
+        if self.racing not in (True, False, None):
+            self._fail("racing", "give True, False, or None for what suits the strategy.")
         if self.columns is not None and not isinstance(self.columns, dict):
             self._fail("columns", 'give a dict from role to column, such as {"prompt": "question"}, or None.')
 
@@ -201,7 +211,7 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
             self._fail("holdout_fraction", "give a share between 0 (no held-out comparison) and 1.")
         lowest = {"sequence_length": 2, "seed": 0}
         for name in (
-            "calibration_samples", "search_samples", "sequence_length", "population_size",
+            "calibration_samples", "criterion_samples", "search_samples", "sequence_length", "population_size",
             "num_elites", "generations", "max_delta", "max_mutations", "seed",
         ):  # fmt: skip
             low = lowest.get(name, 1)
@@ -211,6 +221,10 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
             self._fail("num_elites", f"it must be smaller than population_size={self.population_size}.")
         if self.batch_size is not None and not _is_count(self.batch_size, 1):
             self._fail("batch_size", "give a whole number of at least 1, or None for what suits the device.")
+        if self.max_evaluations is not None and not _is_count(self.max_evaluations, 1):
+            self._fail("max_evaluations", "give a whole number of at least 1, or None for no limit.")
+        if self.max_minutes is not None and not (_is_number(self.max_minutes, 0, math.inf) and self.max_minutes > 0):
+            self._fail("max_minutes", "give a number above 0, or None for no limit.")
         if self.min_experts is not None and not _is_count(self.min_experts, 1):
             self._fail("min_experts", "give a whole number of at least 1, or None for the model's top-k.")
 
@@ -230,11 +244,11 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
     def _check_allocation(self) -> None:
         given = self.allocation
         if isinstance(given, str):
-            if given not in ("evolution", "uniform", *STRATEGIES):
+            if given not in (*BUILT_IN_STRATEGIES, "uniform", *STRATEGIES):
                 remedy = (
-                    "choose evolution, uniform or a strategy registered with @register_strategy, or give the removed "
+                    "choose guided, evolution, uniform or a strategy registered with @register_strategy, or give the "
                 )
-                self._fail("allocation", remedy + "counts as a list or dict.")
+                self._fail("allocation", remedy + "removed counts as a list or dict.")
             return
         if isinstance(given, dict):
             if not all(_is_count(layer, 0) or str(layer).isdecimal() for layer in given):
@@ -253,7 +267,7 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
 def _check_names(options: dict[str, Any]) -> None:
     unknown = [name for name in options if name not in (*_OPTION_NAMES, *_VERSION_KEYS, *_LOADING_KEYS)]
     if unknown:
-        close = difflib.get_close_matches(unknown[0], _OPTION_NAMES, n=1)
+        close = difflib.get_close_matches(unknown[0], (*_OPTION_NAMES, "preset"), n=1)
         hint = f"; did you mean {close[0]!r}?" if close else f"; the fields are {', '.join(_OPTION_NAMES)}."
         raise ValueError(f"EvoESAPConfig has no field {unknown[0]!r} (value {options[unknown[0]]!r}){hint}")
 

@@ -7,8 +7,13 @@ options from these fields and answers `--help` without importing either.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import InitVar, dataclass, field
 from typing import Any
+
+
+# Tokens on which a measured criterion orders experts as on four times as many (benchmarks/quality/NOTES.md).
+_CRITERION_TOKENS = 4_096
 
 
 def _option(default: Any, text: str) -> Any:
@@ -31,13 +36,14 @@ class EvoESAPOptions:
     )
     criterion: str = _option(
         "reap",
-        "Which experts of a layer go first: frequency, ean, seer, reap, reap_renormalised, man or msan, made of what "
-        "experts do; reconstruction, measured without each expert; or a registered name.",
+        "Which experts of a layer go first: esap or reconstruction, measured by leaving out one expert at a time; "
+        "frequency, ean, seer, reap, reap_renormalised, man or msan, made of what experts do; or a registered name.",
     )
     allocation: str | list[int] | dict[int, int] = _option(
-        "evolution",
-        "How many experts go from each layer: evolution or another strategy, uniform, or the removed counts "
-        "themselves, as a list (one per sparse layer) or a dict (decoder layer to count).",
+        "guided",
+        "What goes from each layer: guided (measured curves and steps around the best point), evolution (the paper's "
+        "search), another registered strategy, uniform, or the removed counts themselves, as a list (one per sparse "
+        "layer) or a dict (decoder layer to count).",
     )
     fitness: str = _option(
         "esap", "What the search maximises: esap, kl, reverse_kl, nll, sampled_acceptance or a registered name."
@@ -49,8 +55,10 @@ class EvoESAPOptions:
         "that of the data set in which it is lowest.",
     )
 
-    criterion_samples: int = _option(
-        8, "Windows of calibration data on which a criterion that runs the model for every expert is measured."
+    criterion_samples: int | None = _option(
+        None,
+        "Windows of calibration data on which a criterion that runs the model for every expert is measured; by "
+        "default as many as hold 4096 tokens. The guided strategy measures again on up to four times as many.",
     )
 
     calibration_dataset: str | None = _option(
@@ -90,6 +98,11 @@ class EvoESAPOptions:
     generations: int = _option(50, "Generations of the search (paper: 50 for OLMoE, 20 for ERNIE, 10 for Qwen3-30B).")
     max_delta: int = _option(4, "Most experts that one mutation moves between two layers.")
     max_mutations: int = _option(3, "Most mutations between a parent and its child.")
+    racing: bool | None = _option(
+        None,
+        "Score the many candidates of a round on little text first, the better ones on more, only the best on all; by "
+        "default as suits the strategy.",
+    )
     max_evaluations: int | None = _option(
         None,
         "Most scores of a candidate on all search windows that the search may take; on fewer windows a score counts "
@@ -116,3 +129,15 @@ class EvoESAPOptions:
         "Take the uniform allocation where the one that was searched does not beat it on held-out windows.",
     )
     seed: int = _option(42, "Seed of the data order and of the search.")
+    # For `EvoESAPConfig`. What it stands for is kept, not its name: other values may have been given next to it.
+    preset: InitVar[str | None] = None
+
+    @property
+    def criterion_windows(self) -> int:
+        """Windows on which a criterion is measured that runs the model for every expert."""
+        return self.criterion_samples or math.ceil(_CRITERION_TOKENS / self.sequence_length)
+
+
+# The name that the default of an argument leaves behind would look like a field, and its type is a plain one.
+delattr(EvoESAPOptions, "preset")
+EvoESAPOptions.__init__.__annotations__["preset"] = "str | None"

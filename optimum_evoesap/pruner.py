@@ -29,6 +29,7 @@ from .checkpoint.write import push_checkpoint, write_checkpoint
 from .configuration import EvoESAPConfig
 from .data import TokenizedData
 from .kernels.forward.fused_forward import fused_forward
+from .models.batching import in_batches_of
 from .models.loading import load_model
 from .models.processors import Processor, find_processor, load_processor
 from .models.short_repr import ShortRepr
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
 
 
+# Windows on which a strategy may measure experts again, as a multiple of those of the criterion.
+_TIMES_AGAIN = 4
 # What the score of a candidate depends on, beside model, order and data. The sizes of the search are not among them:
 # a run with more generations goes on from the scores of one with fewer.
 _SCORE_OPTIONS = ("fitness", "holdout_fraction", "batch_size", "seed")
@@ -303,7 +306,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             raise ValueError("Nothing to rank by yet: call calibrate() first.")
         if not is_measured(self.config.criterion):
             return self._order_by(score_experts(self.statistics, self.config.criterion))
-        data = self._inputs.criterion_windows()
+        data = self._inputs.criterion_data()
         batches = list(self._inputs.batches(data))
         measurement = Measurement(
             self.sparse_model, batches, self.statistics, self.config.seed, rows_at_once=self._inputs.rows_at_once
@@ -582,9 +585,11 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         told = {SEARCH: ToldScores(self._state, self._score_key(data), SEARCH)}
         if "calibration" not in self._inputs.prepared:  # the statistics came from elsewhere
             return SearchData(search, holdout, (), *domains), told
-        few = self._inputs.criterion_windows()
-        told[CALIBRATION] = ToldScores(self._state, self._score_key(few), CALIBRATION)
-        return SearchData(search, holdout, list(self._inputs.batches(few)), *domains), told
+        broad = self._inputs.criterion_data(_TIMES_AGAIN)
+        told[CALIBRATION] = ToldScores(self._state, self._score_key(broad), CALIBRATION)
+        # So that a strategy can take a first look at as few windows as the criterion was measured on.
+        batches = in_batches_of(list(self._inputs.batches(broad)), self.config.criterion_windows)
+        return SearchData(search, holdout, batches, *domains), told
 
     def _score_key(self, data: TokenizedData) -> str:
         choices = [getattr(self.config, name) for name in _SCORE_OPTIONS]

@@ -11,6 +11,8 @@ from tests.model_matrix import make_model, random_tokens
 
 SMALL = {
     "sparsity": 0.5,
+    "criterion": "reap",
+    "allocation": "evolution",
     "generations": 3,
     "population_size": 6,
     "num_elites": 2,

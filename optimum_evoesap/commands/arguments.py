@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..options import EvoESAPOptions
+from ..presets import PRESETS
 
 
 if TYPE_CHECKING:
@@ -38,20 +39,28 @@ def add_option(group: _ArgumentGroup, *names: str, **settings: Any) -> None:
 
 
 def add_config_options(group: _ArgumentGroup) -> None:
-    """Add one option for each field of [`EvoESAPOptions`]."""
+    """Add one option for each field of [`EvoESAPOptions`], and one for presets."""
+    add_option(
+        group,
+        "--preset",
+        choices=tuple(PRESETS),
+        help="Values of many of the options below; those given next to it go before. paper: criterion, sizes and loop "
+        "of the paper as they were for OLMoE (for ERNIE it took --generations 20, for Qwen3-30B 10); the found "
+        "allocation is returned in any case.",
+    )
     kinds = typing.get_type_hints(EvoESAPOptions)
     for field in dataclasses.fields(EvoESAPOptions):
         text = f"{field.metadata['help']} (default: {_shown(field.default)})".replace("%", "%%")
         name = f"--{field.name.replace('_', '-')}"
-        if kinds[field.name] is bool:
+        if kinds[field.name] in (bool, bool | None):
             add_option(group, name, help=text, action=BooleanOptionalAction)
         else:
             add_option(group, name, help=text, **_value_settings(field.name, kinds[field.name]))
 
 
 def given_options(args: Namespace) -> dict[str, Any]:
-    """The fields of [`EvoESAPOptions`] that the user gave."""
-    names = [field.name for field in dataclasses.fields(EvoESAPOptions)]
+    """The fields of [`EvoESAPOptions`], and the preset, that the user gave."""
+    names = ["preset", *(field.name for field in dataclasses.fields(EvoESAPOptions))]
     return {name: getattr(args, name) for name in names if hasattr(args, name)}
 
 
@@ -76,7 +85,7 @@ def source_options(args: Namespace) -> dict[str, Any]:
 
 
 def parse_allocation(text: str) -> str | list[int] | dict[int, int]:
-    """Read `evolution`, `uniform`, removed counts as `3,4,5`, or a JSON list or object (decoder layer to count).
+    """Read a strategy, `uniform`, removed counts as `3,4,5`, or a JSON list or object (decoder layer to count).
 
     Raises:
         ArgumentTypeError: It looks like counts and is not.
@@ -157,7 +166,7 @@ def set_up_parser(parser: ArgumentParser, description: str, usage: str) -> None:
 def _value_settings(name: str, kind: Any) -> dict[str, Any]:
     """Type and placeholder of an option that takes a value."""
     parsers: dict[str, tuple[Callable[[str], Any], str]] = {
-        "allocation": (parse_allocation, "evolution|uniform|N,N,..."),
+        "allocation": (parse_allocation, "guided|evolution|uniform|N,N,..."),
         "columns": (parse_columns, "ROLE=COLUMN,..."),
         "keep": (parse_keep, "JSON"),
         "target_size": (str, "SIZE"),

@@ -44,8 +44,12 @@ class SliceScorer:
         rows_at_once: int | None = None,
     ):
         self._sparse_model = sparse_model
+        # Where scoring may begin and end. Every smaller cut of these batches keeps their ends, so that they stay the
+        # same where memory becomes short, and in a run that goes on with what was left by then.
+        self._ends = list(accumulate(len(batch["input_ids"]) for batch in batches))
+        self._num_tokens = sum(batch["input_ids"].numel() for batch in batches)
         self._scorer = FitnessScorer(sparse_model.model, batches, fitness, seed, batch_size, rows_at_once)
-        self._forward = SharedForward(sparse_model, self._scorer.rows_at_once)
+        self._forward = SharedForward(sparse_model)
 
     @property
     def batch_size(self) -> int:
@@ -53,14 +57,19 @@ class SliceScorer:
         return self._scorer.batch_size
 
     @property
+    def rows_at_once(self) -> int:
+        """Windows that fill a batch, counting each as often as candidates share it."""
+        return self._scorer.rows_at_once
+
+    @property
     def num_windows(self) -> int:
         """Windows of the data."""
-        return sum(batch.num_windows for batch in self._scorer.teacher)
+        return self._ends[-1]
 
     @property
     def evaluations(self) -> float:
         """What was scored so far has cost as much as so many scores on all windows, through all layers."""
-        return self._forward.whole_tokens / sum(each.inputs["input_ids"].numel() for each in self._scorer.teacher)
+        return self._forward.whole_tokens / self._num_tokens
 
     @property
     def starts(self) -> dict[int, bool]:
@@ -68,9 +77,8 @@ class SliceScorer:
         return self._forward.starts
 
     def whole_batches(self, num_windows: int | None) -> int:
-        """So many windows, rounded up to whole batches; all of them for `None`."""
-        ends = list(accumulate(batch.num_windows for batch in self._scorer.teacher))
-        return next((end for end in ends if num_windows is not None and end >= num_windows), ends[-1])
+        """So many windows, rounded up to whole batches as they were given; all of them for `None`."""
+        return next((end for end in self._ends if num_windows is not None and end >= num_windows), self._ends[-1])
 
     def score(self, candidate: Kept) -> WindowScores:
         """What one candidate scores on each window."""
@@ -92,21 +100,26 @@ class SliceScorer:
             candidates: Kept experts by decoder layer; a layer that is not named is whole.
             scored: Called with the scores of some of them, by number, as they are done: always of the same ones
                 together, so that what is kept after each call lets a run that goes on give the same bits.
-            first: The first window, at the beginning of a batch.
-            stop: The window after the last one, at the end of a batch; by default that of the data.
+            first: The first window, at the beginning of a batch as it was given.
+            stop: The window after the last one, at the end of such a batch; by default that of the data.
             skip: Numbers of candidates whose scores are known.
 
         Raises:
-            ValueError: The fitness of a window is not finite.
+            ValueError: The fitness of a window is not finite, or the windows are not whole batches.
         """
-        if not candidates:
+        stop = self.num_windows if stop is None else stop
+        if not {first, stop} <= {0, *self._ends}:
+            raise ValueError(f"Windows {first} to {stop} are no whole batches; these end at {self._ends}.")
+        if not candidates or first >= stop:
             return
         totals = dict(zip(self._sparse_model.indices, self._sparse_model.num_experts))
         slices = [{layer: kept for layer, kept in each.items() if len(kept) < totals[layer]} for each in candidates]
         tree, done = shared_work(slices, self._sparse_model.indices), set(skip)
 
         def attempt() -> None:
-            self._forward.rows_at_once = self._scorer.rows_at_once  # fewer where memory was short
+            # Fewer where memory was short. The batches of all the data count, so that scores do not depend on which
+            # windows are asked for together.
+            self._forward.most_together = max(1, self._scorer.rows_at_once // self._scorer.batch_size)
             batches = self._batches(first, stop)
             passes = self._forward.run(tree, slices, [batch.inputs for batch in batches], done.__contains__)
             with closing(passes):
@@ -134,7 +147,6 @@ class SliceScorer:
                 scored({member: scores for member, scores in found.items() if member not in done})
                 done.update(each.members)
 
-    def _batches(self, first: int, stop: int | None) -> list[TeacherBatch]:
+    def _batches(self, first: int, stop: int) -> list[TeacherBatch]:
         ends = accumulate(batch.num_windows for batch in self._scorer.teacher)
-        stop = self.num_windows if stop is None else stop
         return [batch for batch, end in zip(self._scorer.teacher, ends) if first < end <= stop]

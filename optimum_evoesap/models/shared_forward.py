@@ -33,7 +33,12 @@ class Prefix:
     outputs: list[Output] | None = None
 
     def of(self, number: int, device: torch.device) -> Output:
-        """What a pass of batch `number` starts from."""
+        """What a pass of a batch starts from.
+
+        Args:
+            number: The batch.
+            device: Where it is needed.
+        """
         if self.outputs is None:
             return None
         return map_output(lambda tensor: tensor.to(device, non_blocking=True), self.outputs[number])
@@ -63,15 +68,16 @@ class SharedForward:
 
     Args:
         sparse_model: The unpruned model.
-        rows_at_once: Windows that fill a batch.
+        most_together: Candidates that share a batch at most.
 
     Attributes:
+        most_together: The same; it may be changed.
         whole_tokens: Tokens that have gone through the whole model; through some of its layers they count in part.
         starts: Whether a pass that starts at a decoder layer gives the bits of the whole one, where that was tried.
     """
 
-    def __init__(self, sparse_model: SparseModel, rows_at_once: int):
-        self.rows_at_once = rows_at_once
+    def __init__(self, sparse_model: SparseModel, most_together: int = 1):
+        self.most_together = most_together
         self.whole_tokens = 0.0
         self._sparse_model = sparse_model
         self._forward = LayeredForward(sparse_model)
@@ -101,7 +107,7 @@ class SharedForward:
             if len(fork.members) > 1:
                 prefix = self._advance(prefix, fork, candidates, batches)
             for leaf in fork.leaves:
-                for group in self._groups(leaf, fork, prefix, batches):
+                for group in self._groups(leaf, fork, batches):
                     if not all(map(is_done, group)):
                         yield from self._run_group(group, fork, prefix, candidates, batches)
             # The branch with the most candidates comes last, when nothing needs what this fork starts from any more.
@@ -182,13 +188,18 @@ class SharedForward:
         each = [sliced({fork.layer: one[fork.layer]} if fork.layer in one else {}) for one in kept]
         with sliced(before):
             outputs = self._forward.outputs(inputs, stop, each, prefix.layer, given)
+        self._count(inputs, fork.layer - prefix.layer + len(group))
+        if stop not in self.starts:
+            with sliced(kept[0]):
+                if not self._is_exact(stop, inputs, outputs[0]):
+                    return None
         rows = {name: torch.cat([tensor] * len(group)) for name, tensor in inputs.items()}
         with sliced({layer: kept[0][layer] for layer in kept[0] if layer > fork.layer}):
             hidden = self._forward.hidden(rows, stop, join_outputs(outputs)).chunk(len(group))
-        self._count(inputs, fork.layer - prefix.layer + len(group) * (self._num_layers - fork.layer))
-        if stop not in self.starts or self._shares_rows is None:
+        self._count(inputs, len(group) * (self._num_layers - stop))
+        if self._shares_rows is None:
             with sliced(kept[0]):
-                if not self._is_exact(stop, inputs, outputs[0]) or not self._are_independent(hidden[0], inputs):
+                if not self._are_independent(hidden[0], inputs):
                     return None
         return list(hidden)
 
@@ -202,13 +213,13 @@ class SharedForward:
                 logger.info("The rows of a batch are not independent in this model: candidates share none.")
         return self._shares_rows
 
-    def _groups(
-        self, leaf: tuple[int, ...], fork: Fork, prefix: Prefix, batches: Sequence[Batch]
-    ) -> Iterator[tuple[int, ...]]:
+    def _groups(self, leaf: tuple[int, ...], fork: Fork, batches: Sequence[Batch]) -> Iterator[tuple[int, ...]]:
         """The candidates of a leaf in groups that fill batches; one by one where they cannot share them."""
-        most = max((len(inputs["input_ids"]) for inputs in batches), default=1)
-        size = max(1, self.rows_at_once // most) if self._can_share_rows(fork, batches) else 1
-        yield from (leaf[start : start + size] for start in range(0, len(leaf), size))
+        while leaf:
+            # Asked each time: the group before may have shown that they cannot.
+            size = self.most_together if self._can_share_rows(fork, batches) else 1
+            yield leaf[:size]
+            leaf = leaf[size:]
 
     def _can_share_rows(self, fork: Fork, batches: Sequence[Batch]) -> bool:
         if self._shares_rows is False or not self._may_start or not self.starts.get(fork.layer + 1, True):

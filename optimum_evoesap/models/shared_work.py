@@ -49,7 +49,9 @@ def _fork(
     start: int,
     waiting: int,
 ) -> Fork:
-    place = next((each for each in range(start, len(layers)) if len({kept[one][each] for one in members}) > 1), start)
+    differ = (each for each in range(start, len(layers)) if len({kept[one][each] for one in members}) > 1)
+    # The same candidate several times may share the last layer too.
+    place = next(differ, min(start, len(layers) - 1))
     fork = Fork(layers[place], tuple(members))
     parts: dict[tuple[int, ...] | None, list[int]] = defaultdict(list)
     for one in members:
@@ -58,7 +60,7 @@ def _fork(
     # While the last branch runs nothing waits here; the others leave the outputs of this fork waiting.
     room = max(0, _MOST_WAITING - waiting)
     alone = [one for part in parts.values() if len(part) == 1 for one in part]
-    if len(parts) == 1:  # the same candidate several times
+    if len(parts) == 1:
         alone, shares = members, []
     elif len(shares) > 1 and not room:
         alone, shares = alone + [one for part in shares[:-1] for one in part], shares[-1:]

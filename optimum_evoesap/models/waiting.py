@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import weakref
 
@@ -54,8 +55,21 @@ def _free_on(device: torch.device) -> float:
 def _on_host(tensor: torch.Tensor) -> torch.Tensor:
     if tensor.nbytes <= psutil.virtual_memory().available * _SHARE_OF_HOST:
         return torch.empty_like(tensor, device="cpu", pin_memory=True).copy_(tensor, non_blocking=True)
+    return in_file(tensor)
+
+
+def in_file(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy of a tensor on the CPU whose bytes are in a file that vanishes with it.
+
+    Args:
+        tensor: On any device.
+
+    Raises:
+        OSError: The disk has no room for it.
+    """
     # The file has no name any more once it is mapped, so nothing is left behind, whatever happens.
     with tempfile.NamedTemporaryFile(prefix="evoesap-") as file:
-        file.truncate(max(1, tensor.nbytes))
+        # A file with holes would end the process where the disk is full, when the tensor is written.
+        os.posix_fallocate(file.fileno(), 0, max(1, tensor.nbytes))
         mapped = torch.from_file(file.name, shared=True, size=tensor.numel(), dtype=tensor.dtype)
     return mapped.view(tensor.shape).copy_(tensor)

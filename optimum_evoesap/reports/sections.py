@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PAPER = "https://arxiv.org/abs/2603.06003"
 BAR_WIDTH = 24
+_SEARCHES = {"evolution": "an evolutionary search", "guided": "a search guided by measured curves"}
 
 
 def method(result: PruningResult, config: dict[str, Any]) -> str:
@@ -47,9 +48,9 @@ def method(result: PruningResult, config: dict[str, Any]) -> str:
 
 
 def _choice(result: PruningResult, config: dict[str, Any]) -> str:
-    strategy = config.get("allocation", "evolution")
+    strategy = config.get("allocation", "uniform")
     if result.fitness is not None and isinstance(strategy, str) and strategy != "uniform":
-        search = "an evolutionary search" if strategy == "evolution" else f"a search with the strategy `{strategy}`"
+        search = _SEARCHES.get(strategy, f"a search with the strategy `{strategy}`")
         how = f"{search} that maximises {_goal(result)} chose how many of them go from each layer"
         if result.is_guarded:
             how = f"every sparse layer loses the same share, since nothing better was found by {search}"

@@ -106,10 +106,14 @@ class ModelInputs:
         """Windows that fill a batch of the model."""
         return self._batch_size(self._model.get_input_embeddings().weight.device)
 
-    def criterion_windows(self) -> TokenizedData:
-        """The first of the calibration windows: those that a criterion is measured on for every expert."""
+    def criterion_data(self, times: int = 1) -> TokenizedData:
+        """The first of the calibration windows: those that a criterion is measured on for every expert.
+
+        Args:
+            times: How many times as many.
+        """
         data = self.get("calibration")
-        return data.split(max(0, len(data) - self._config.criterion_samples))[0]
+        return data.split(max(0, len(data) - times * self._config.criterion_windows))[0]
 
     def holdout_split(self, data: TokenizedData) -> tuple[TokenizedData, TokenizedData]:
         """Search data and the held-out windows behind them, also where there are fewer windows than asked for."""

@@ -46,9 +46,9 @@ class Scorer(Protocol):
 
         Args:
             candidates: The candidates.
-            scored: Called with the scores of some of them, by number.
+            scored: Called with the scores of some of them, by number, as they are done.
             first: The first window.
-            stop: The window after the last one.
+            stop: The window after the last one; by default that of the data.
             skip: Numbers of candidates whose scores are known.
         """
 

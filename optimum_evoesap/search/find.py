@@ -21,7 +21,7 @@ from .limits import Limits
 from .loop import run_search
 from .planning import fixed_allocation
 from .rounds import CALIBRATION, SEARCH
-from .strategies import STRATEGIES, FixedAllocation, Strategy
+from .strategies import STRATEGIES, FixedAllocation, Racing, Strategy
 from .told_scores import ToldScores
 
 
@@ -98,7 +98,8 @@ def find_allocation(
     if not data.search:
         return SearchOutcome(strategy.best)
     boards = _boards(sparse_model, config, data, told or {})
-    end = run_search(strategy, boards, Limits.of(config))
+    # An allocation that is given is scored whatever the limits of a search are.
+    end = run_search(strategy, boards, Limits.of(config) if config.is_searched else None)
     scores = {name: boards[SEARCH].told[one] for name, one in (("best", end.best), ("uniform", strategy.uniform))}
     reason = end.reason if config.is_searched else ""
     if not data.holdout:
@@ -129,7 +130,9 @@ def make_strategy(order: PruningOrder, space: AllocationSpace, config: EvoESAPCo
     fixed = fixed_allocation(config, space)
     if fixed is not None:
         return FixedAllocation(space, order, config, fixed)
-    return STRATEGIES[str(config.allocation)](space, order, config)
+    strategy = STRATEGIES[str(config.allocation)](space, order, config)
+    races = strategy.races if config.racing is None else config.racing
+    return Racing(strategy) if races else strategy
 
 
 def _boards(

@@ -8,6 +8,10 @@ import time
 from ..options import EvoESAPOptions
 
 
+# Of a sum of shares.
+_ROUNDING = 1e-9
+
+
 class LimitReached(Exception):
     """A limit of the search is reached; the message names it."""
 
@@ -43,9 +47,10 @@ class Limits:
         Raises:
             LimitReached: It is more than what is left.
         """
-        if self.max_evaluations is not None and self.evaluations + evaluations > self.max_evaluations:
+        after = self.evaluations + evaluations
+        if self.max_evaluations is not None and after > self.max_evaluations + _ROUNDING:
             raise LimitReached(f"max_evaluations={self.max_evaluations:g} are used up")
-        self.evaluations += evaluations
+        self.evaluations = after
 
     def check_time(self) -> None:
         """Check the clock.

@@ -45,6 +45,7 @@ def run_search(
     board, limits = boards[SEARCH], limits or Limits()
     best, reason = strategy.uniform, "the strategy has no more to ask"
     with tqdm(total=strategy.num_candidates, desc="search", unit="candidate", disable=not progress) as bar:
+        limits.spend(board.num_new([strategy.uniform]) / board.scorer.num_windows)
         (uniform,) = board.score([strategy.uniform])
         try:
             while (asked := as_round(strategy.ask())).candidates:

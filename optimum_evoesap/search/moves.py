@@ -2,14 +2,15 @@
 """Small changes of a candidate: single experts that go, come back, or change places.
 
 Where experts are in groups that must stay equal (group-limited routers), those of the other groups move along: the
-next in pruning order of each.
+next in pruning order of each. Where other layers have more groups, as many move as move there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from .allocation import AllocationSpace
 from .candidate import Candidate
 
 
@@ -20,12 +21,16 @@ class LayerPoint:
     Attributes:
         order: All experts of the layer, from the first to go to the last.
         kept: Those that the candidate keeps.
-        unit: Groups of equal size that the experts are in, one after the other.
+        num_groups: Groups of equal size that the experts are in, one after the other.
+        unit: Experts that go together: a multiple of `num_groups`.
+        protected: Experts that never go.
     """
 
     order: tuple[int, ...]
     kept: frozenset[int]
+    num_groups: int = 1
     unit: int = 1
+    protected: frozenset[int] = frozenset()
 
     @property
     def removed_in_order(self) -> list[int]:
@@ -34,23 +39,46 @@ class LayerPoint:
 
     @property
     def kept_in_order(self) -> list[int]:
-        """Kept experts, the next to go first."""
-        return [expert for expert in self.order if expert in self.kept]
+        """Kept experts that may go, the next to go first."""
+        return [expert for expert in self.order if expert in self.kept - self.protected]
 
     def group_of(self, expert: int) -> int:
         """The group that an expert is in."""
-        return expert * self.unit // len(self.order)
+        return expert * self.num_groups // len(self.order)
 
     def without(self, expert: int) -> frozenset[int]:
-        """Kept experts when a kept one goes."""
-        return self.kept - {expert, *self._partners(expert, self.kept_in_order)}
+        """Kept experts when a kept one goes.
+
+        Args:
+            expert: The expert.
+
+        Raises:
+            ValueError: It is protected or removed already, or too few of some group are left.
+        """
+        return self.kept - self._moved(expert, self.kept_in_order, "go")
 
     def with_back(self, expert: int) -> frozenset[int]:
-        """Kept experts when a removed one comes back."""
-        return self.kept | {expert, *self._partners(expert, self.removed_in_order)}
+        """Kept experts when a removed one comes back.
+
+        Args:
+            expert: The expert.
+
+        Raises:
+            ValueError: It is kept already, or too few of some group are removed.
+        """
+        return self.kept | self._moved(expert, self.removed_in_order, "come back")
+
+    def returning(self, expert: int) -> LayerPoint:
+        """The layer when a removed expert comes back."""
+        return replace(self, kept=self.with_back(expert))
 
     def swapped(self, expert: int, other: int) -> frozenset[int]:
-        """Kept experts when a removed one, `expert`, takes the place of a kept one of its group, `other`."""
+        """Kept experts when a removed one takes the place of a kept one of its group.
+
+        Args:
+            expert: The removed one.
+            other: The kept one.
+        """
         return (self.kept - {other}) | {expert}
 
     def swaps(self, depth: int) -> list[frozenset[int]]:
@@ -60,34 +88,56 @@ class LayerPoint:
             depth: How many of each are tried.
         """
         tried = []
-        for group in range(self.unit):
-            back = [expert for expert in self.removed_in_order if self.group_of(expert) == group][:depth]
-            go = [expert for expert in self.kept_in_order if self.group_of(expert) == group][:depth]
+        for group in range(self.num_groups):
+            back, go = (self._of_group(group, each)[:depth] for each in (self.removed_in_order, self.kept_in_order))
             tried += [self.swapped(expert, other) for expert in back for other in go]
         return tried
 
-    def reordered(self, values: Mapping[int, float]) -> tuple[int, ...]:
-        """The order by values, from the lowest to the highest; equal ones as before, groups in turn.
+    def in_turn(self, experts: Sequence[int]) -> tuple[int, ...]:
+        """Experts with those of the groups in turn, each group in the order that is given.
 
         Args:
-            values: What each expert is worth; those without one stay behind the others.
+            experts: All experts of the layer.
         """
-        ranked = sorted(self.order, key=lambda expert: values.get(expert, float("inf")))
-        groups = [[expert for expert in ranked if self.group_of(expert) == group] for group in range(self.unit)]
+        # Protected ones go last.
+        ranked = sorted(experts, key=self.protected.__contains__)
+        groups = [self._of_group(group, ranked) for group in range(self.num_groups)]
         return tuple(expert for row in zip(*groups) for expert in row)
 
-    def _partners(self, expert: int, in_order: Sequence[int]) -> list[int]:
-        """The next of each other group."""
-        others = [group for group in range(self.unit) if group != self.group_of(expert)]
-        return [next(each for each in in_order if self.group_of(each) == group) for group in others]
+    def _moved(self, expert: int, in_order: Sequence[int], what: str) -> set[int]:
+        """An expert and the next ones, so that equally many of each group move."""
+        if expert not in in_order:
+            raise ValueError(f"expert {expert} cannot {what}: those that can are {sorted(in_order)}.")
+        moved = {expert}
+        for group in range(self.num_groups):
+            wanted = self.unit // self.num_groups - (self.group_of(expert) == group)
+            next_ones = [each for each in self._of_group(group, in_order) if each != expert]
+            if len(next_ones) < wanted:
+                raise ValueError(f"expert {expert} cannot {what} alone, and too few of group {group} can.")
+            moved.update(next_ones[:wanted])
+        return moved
+
+    def _of_group(self, group: int, experts: Sequence[int]) -> list[int]:
+        return [expert for expert in experts if self.group_of(expert) == group]
 
 
-def points_of(candidate: Candidate, order: Mapping[int, Sequence[int]], unit: int) -> dict[int, LayerPoint]:
+def points_of(
+    candidate: Candidate, order: Mapping[int, Sequence[int]], space: AllocationSpace
+) -> dict[int, LayerPoint]:
     """The layers of a candidate.
 
     Args:
         candidate: The candidate.
         order: Experts of each layer from the first to go to the last.
-        unit: Groups that must stay equal.
+        space: Which experts are protected, which are in groups, and how many go together.
     """
-    return {layer: LayerPoint(tuple(order[layer]), frozenset(kept), unit) for layer, kept in candidate.layers}
+    points = {}
+    for position, (layer, kept) in enumerate(candidate.layers):
+        points[layer] = LayerPoint(
+            tuple(order[layer]),
+            frozenset(kept),
+            space.num_groups[position] if space.num_groups else 1,
+            space.unit,
+            space.protected[position] if space.protected else frozenset(),
+        )
+    return points

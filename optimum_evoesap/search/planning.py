@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -36,7 +37,7 @@ def allocation_space(
     """
     protected = protected_experts(config, layers)
     num_experts, indices = [layer.num_experts for layer in layers], [layer.index for layer in layers]
-    unit = max(layer.num_groups for layer in layers)
+    unit = math.lcm(*(layer.num_groups for layer in layers))
     for layer in layers:
         if layer.unprunable_reason:
             logger.warning("Layer %d stays whole: %s.", layer.index, layer.unprunable_reason)

@@ -4,6 +4,7 @@
 from .evolution import Evolution
 from .fixed import FixedAllocation
 from .guided import Guided
+from .racing import Racing
 from .stepped import SteppedStrategy, Steps
 from .strategy import STRATEGIES, Strategy, register_strategy
 
@@ -13,6 +14,7 @@ __all__ = [
     "Evolution",
     "FixedAllocation",
     "Guided",
+    "Racing",
     "SteppedStrategy",
     "Steps",
     "Strategy",

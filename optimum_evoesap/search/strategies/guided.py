@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ...options import EvoESAPOptions
@@ -13,8 +14,9 @@ from ..candidate import Candidate
 from ..comparison import difference
 from ..curves import Curve, levels
 from ..knapsack import cheapest
-from ..moves import points_of
+from ..moves import LayerPoint, points_of
 from ..rounds import CALIBRATION, Round
+from ..worth import Expert, losses_by_count, near_the_cut, order_by, pairs_at
 from .racing import race
 from .stepped import SteppedStrategy, Steps
 from .strategy import register_strategy
@@ -24,13 +26,17 @@ if TYPE_CHECKING:
     from ...calibration.criteria import PruningOrder
     from ...fitness.window_scores import WindowScores
 
-# Windows for what is only a guide, and for what decides a step.
-_FEW_WINDOWS = 12
-_MORE_WINDOWS = 24
+# Tokens for what is only a guide, and for what decides a step.
+_FEW_TOKENS = 6_144
+_MORE_TOKENS = 12_288
+# The share of a layer's experts on each side of the cut that is measured again, on few windows and then on more.
+_NEAR = 0.25
+_NEARER = 0.125
 # Removal levels of a curve.
 _NUM_LEVELS = 8
-# How often the order is measured again, at the point that was reached by then.
-_NEW_ORDERS = 2
+# How often, at most, it is measured again what experts are worth, at the point that was reached by then.
+_NEW_ORDERS = 3
+_LATER_STEP = 2
 _ROUNDS_OF_SWAPS = 4
 _SWAP_DEPTH = 2
 _NEIGHBOURS = 24
@@ -50,10 +56,9 @@ class Guided(SteppedStrategy):
     def __init__(self, space: AllocationSpace, order: PruningOrder, options: EvoESAPOptions):
         super().__init__(space, order, options)
         self._generator = random.Random(options.seed)
-        self._now = {layer: tuple(experts) for layer, experts in order.items()}
+        self._now: Mapping[int, Sequence[int]] = {layer: tuple(experts) for layer, experts in order.items()}
         self._best = self.uniform
         self._scores: dict[Candidate, WindowScores] = {}
-        self._num_asked = 0
 
     @property
     def best(self) -> Candidate:
@@ -72,12 +77,15 @@ class Guided(SteppedStrategy):
         yield from self._try([self.uniform], "uniform")
         if self._can_move:
             yield from self._curves()
-            yield from self._walk(self._largest_step())
+        step = self._largest_step()
         for _ in range(_NEW_ORDERS):
-            if not (yield from self._order_again()):
-                break
+            start = self._best
+            yield from self._order_again()
             if self._can_move:
-                yield from self._walk(2)
+                yield from self._walk(step)
+            step = _LATER_STEP
+            if not difference(self._scores[self._best], self._scores[start]).is_clear:
+                break
         yield from self._swaps()
         if self._can_move:
             yield from self._neighbours()
@@ -85,7 +93,11 @@ class Guided(SteppedStrategy):
     @property
     def _can_move(self) -> bool:
         """Whether there is more than one allocation."""
-        return len([limit for limit in self.space.max_removed if limit]) > 1
+        return not self.space.is_single and sum(limit > 0 for limit in self.space.max_removed) > 1
+
+    @property
+    def _points(self) -> dict[int, LayerPoint]:
+        return points_of(self._best, self._now, self.space)
 
     @property
     def _counts(self) -> Allocation:
@@ -96,8 +108,8 @@ class Guided(SteppedStrategy):
         most = max(self.space.num_experts) // self.space.unit
         return 1 << max(0, (most // 4).bit_length() - 1)
 
-    def _in_order(self, counts: Iterable[int]) -> Candidate:
-        return Candidate.from_order(self._now, dict(zip(self.space.layers, counts)))
+    def _in_order(self, counts: Iterable[int], order: Mapping[int, Sequence[int]] | None = None) -> Candidate:
+        return Candidate.from_order(order or self._now, dict(zip(self.space.layers, counts)))
 
     def _try(self, candidates: Sequence[Candidate], stage: str) -> Steps[bool]:
         """Score candidates on all windows; whether one is better than the best so far, and clearly so."""
@@ -108,15 +120,15 @@ class Guided(SteppedStrategy):
     def _take(self, scores: dict[Candidate, WindowScores], stage: str) -> bool:
         self._scores |= scores
         before = self._scores[self._best] if self._best in self._scores else None
-        best = max(self._scores, key=lambda one: self._scores[one].mean)
+        best = max(self._scores, key=lambda one: self._scores[one].value)
         is_clear = before is None or difference(self._scores[best], before).is_clear
         self._best = best
         self.history.append(
             {
                 "generation": len(self.history),
                 "stage": stage,
-                "best": self._scores[best].mean,
-                "uniform": self._scores[self.uniform].mean,
+                "best": self._scores[best].value,
+                "uniform": self._scores[self.uniform].value,
                 "candidates": len(self._scores),
                 "allocation": list(self._counts),
             }
@@ -131,7 +143,7 @@ class Guided(SteppedStrategy):
             for place, limit in enumerate(self.space.max_removed)
             for count in (levels(limit, self.space.unit, _NUM_LEVELS) if limit else ())
         }
-        scores = yield Round((whole, *asked.values()), _FEW_WINDOWS)
+        scores = yield Round((whole, *asked.values()), self._windows(_FEW_TOKENS))
         tables = []
         for place in range(len(self.space.layers)):
             points = {count: scores[one] for (where, count), one in asked.items() if where == place}
@@ -156,7 +168,7 @@ class Guided(SteppedStrategy):
             for place, limit in enumerate(self.space.max_removed)
             for count in self._near(place, limit, step)
         }
-        scores = yield Round((self._best, *asked.values()), _MORE_WINDOWS)
+        scores = yield Round((self._best, *asked.values()), self._windows(_MORE_TOKENS))
         base = scores[self._best]
         tables = []
         for place, now in enumerate(self._counts):
@@ -170,41 +182,42 @@ class Guided(SteppedStrategy):
         near = {now + moves * step * unit for moves in (-2, -1, 1, 2)}
         return sorted({min(max(count, 0), limit) for count in near} - {now})
 
-    def _order_again(self) -> Steps[bool]:
-        """Measure what each expert is worth at the best point; whether another order gives a better one."""
-        points = points_of(self._best, self._now, self.space.unit)
-        asked: dict[tuple[int, int], tuple[Candidate, Candidate]] = {}
-        for (layer, point), limit in zip(points.items(), self.space.max_removed):
-            if not limit:
-                continue
-            # Where no more experts may go, one comes back before another goes.
-            is_full = len(point.order) - len(point.kept) == limit
-            back = frozenset(point.with_back(point.removed_in_order[0])) if is_full else point.kept
-            room = points_of(self._best.with_layer(layer, back), self._now, self.space.unit)[layer]
-            for expert in point.order:
-                if expert in point.kept:
-                    asked[layer, expert] = self._kept(layer, back), self._kept(layer, room.without(expert))
-                else:
-                    asked[layer, expert] = self._kept(layer, point.with_back(expert)), self._best
-        candidates = dict.fromkeys(one for pair in asked.values() for one in pair)
-        scores = yield Round(tuple(candidates), self.options.criterion_samples, CALIBRATION)
-        values = {key: difference(scores[more], scores[less]).mean for key, (more, less) in asked.items()}
-        before, self._now = (
-            self._now,
-            {
-                layer: point.reordered(
-                    {expert: values[layer, expert] for expert in point.order if (layer, expert) in values}
-                )
-                for layer, point in points.items()
-            },
-        )
-        risen = yield from self._try([self._in_order(self._counts)], "order measured again")
-        if self._best not in scores or not risen:
-            pass
-        if self._in_order(self._counts) != self._best:
-            self._now = before
-            return False
-        return True
+    def _order_again(self) -> Steps[None]:
+        """Measure what the experts near the cut are worth at the best point, and try what follows from it."""
+        points, limits = self._points, dict(zip(self.space.layers, self.space.max_removed))
+        order: Mapping[int, Sequence[int]] = self._now
+        worth: dict[Expert, float] = {}
+        for share, num_windows in ((_NEAR, self.options.criterion_windows), (_NEARER, None)):
+            near = [(layer, expert) for layer, expert in near_the_cut(order, points, share) if limits[layer]]
+            pairs = pairs_at(self._best, near, points, limits)
+            candidates = dict.fromkeys(one for pair in pairs.values() for one in (pair.with_it, pair.without))
+            scores = yield Round(tuple(candidates), num_windows, CALIBRATION)
+            measured = {expert: pair.worth(scores) for expert, pair in pairs.items()}
+            order, worth = order_by(measured, order, points), worth | measured
+        trials = [(order, self._counts), (self._half_changed(order, worth), self._counts)]
+        if self._can_move:
+            tables = losses_by_count(worth, order, points, limits)
+            trials.append((order, cheapest(tables, self.space.budget, self.space.unit)))
+        by_candidate = {self._in_order(counts, orders): orders for orders, counts in reversed(trials)}
+        yield from self._try(list(by_candidate), "order measured again")
+        self._now = by_candidate.get(self._best, self._now)
+
+    def _half_changed(
+        self, order: Mapping[int, Sequence[int]], worth: Mapping[Expert, float]
+    ) -> dict[int, Sequence[int]]:
+        """The new order in the half of the changed layers that gain the most by it, the old one in the others."""
+        gains = {}
+        for layer, point in self._points.items():
+            now = len(point.order) - len(point.kept)
+            back, gone = set(self._now[layer][:now]) - set(order[layer][:now]), set(order[layer][:now]) & point.kept
+            if back:
+                gains[layer] = sum(worth[layer, one] for one in back) - sum(worth[layer, one] for one in gone)
+        ranked = sorted(gains, key=lambda layer: -gains[layer])
+        return dict(self._now) | {layer: order[layer] for layer in ranked[: max(1, len(ranked) // 2)]}
+
+    def _windows(self, tokens: int) -> int:
+        """Windows that hold so many tokens."""
+        return max(1, math.ceil(tokens / self.options.sequence_length))
 
     def _kept(self, layer: int, kept: Iterable[int]) -> Candidate:
         return self._best.with_layer(layer, sorted(kept))
@@ -212,7 +225,7 @@ class Guided(SteppedStrategy):
     def _swaps(self) -> Steps[None]:
         """Let removed experts take the places of kept ones near the cut, as long as that helps."""
         for _ in range(_ROUNDS_OF_SWAPS):
-            points = points_of(self._best, self._now, self.space.unit)
+            points = self._points
             asked = {
                 self._kept(layer, kept): (layer, kept)
                 for layer, point in points.items()
@@ -220,7 +233,7 @@ class Guided(SteppedStrategy):
             }
             if not asked:
                 return
-            scores = yield Round((self._best, *asked), _MORE_WINDOWS)
+            scores = yield Round((self._best, *asked), self._windows(_MORE_TOKENS))
             gains = {one: difference(scores[one], scores[self._best]) for one in asked}
             # The best swap of each layer, the largest gain first.
             ranked = sorted((one for one in asked if gains[one].mean > 0), key=lambda one: -gains[one].mean)
@@ -240,12 +253,12 @@ class Guided(SteppedStrategy):
     def _neighbours(self) -> Steps[None]:
         """Mutations of the best one, raced; until none is clearly better."""
         for _ in range(_ROUNDS_OF_NEIGHBOURS):
-            points = points_of(self._best, self._now, self.space.unit)
+            points = self._points
             neighbours = [self._mutated(points) for _ in range(4 * _NEIGHBOURS)]
             new = [one for one in dict.fromkeys(neighbours) if one not in self._scores][:_NEIGHBOURS]
             if not new:
                 return
-            if not self._take((yield from race(new)), "neighbours"):
+            if not self._take((yield from race(new, self.options.sequence_length)), "neighbours"):
                 return
 
     def _mutated(self, points) -> Candidate:
@@ -254,11 +267,11 @@ class Guided(SteppedStrategy):
         for layer, now, then in zip(self.space.layers, self._counts, counts):
             kept = points[layer].kept
             for _ in range(0, then - now, self.space.unit):
-                point = points_of(candidate, self._now, self.space.unit)[layer]
+                point = points_of(candidate, self._now, self.space)[layer]
                 kept = point.without(point.kept_in_order[0])
                 candidate = candidate.with_layer(layer, sorted(kept))
             for _ in range(0, now - then, self.space.unit):
-                point = points_of(candidate, self._now, self.space.unit)[layer]
+                point = points_of(candidate, self._now, self.space)[layer]
                 kept = point.with_back(point.removed_in_order[0])
                 candidate = candidate.with_layer(layer, sorted(kept))
         return candidate

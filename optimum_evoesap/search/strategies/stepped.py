@@ -44,20 +44,28 @@ class SteppedStrategy(Strategy):
 
     def ask(self) -> Round | Sequence[Candidate]:
         """The round that `steps` waits for."""
-        while self._round is None or len(self._answers) == len(set(self._round.candidates)):
-            answers, self._answers = self._answers, {}
-            try:
-                self._round = next(self._steps) if self._round is None else self._steps.send(answers)
-            except StopIteration:
-                self._round = Round(())
-                return self._round
+        if self._round is None:
+            self._round = self._next_round(None)
         return self._round
 
     def tell(self, candidate: Candidate, scores: WindowScores) -> None:
-        """Keep the answer until the round is complete.
+        """Keep the answer until the round is complete; then `steps` goes on, so that `best` is that of all answers.
 
         Args:
             candidate: One of the round.
             scores: What it scored on each window.
         """
         self._answers[candidate] = scores
+        if self._round is not None and len(self._answers) == len(set(self._round.candidates)):
+            answers, self._answers = self._answers, {}
+            self._round = self._next_round(answers)
+
+    def _next_round(self, answers: dict[Candidate, WindowScores] | None) -> Round:
+        """The next round that is not empty; an empty one where `steps` is done."""
+        try:
+            asked = next(self._steps) if answers is None else self._steps.send(answers)
+            while not asked.candidates:
+                asked = self._steps.send({})
+        except StopIteration:
+            return Round(())
+        return asked

@@ -59,7 +59,10 @@ class Strategy(ABC):
     Attributes:
         uniform: The candidate of the uniform allocation.
         history: One entry a round, such as a generation.
+        races: Whether its rounds of many candidates are races where the configuration does not say.
     """
+
+    races: bool = False
 
     def __init__(self, space: AllocationSpace, order: PruningOrder, options: EvoESAPOptions):
         self.space = space
