@@ -41,6 +41,7 @@ from .reports.progress import progress_rows
 from .reports.ranking import Ranking
 from .reports.record import record_run
 from .reports.result import PruningResult
+from .run.breadth import warn_of_experts_hardly_reached, warn_of_one_domain
 from .run.code_digest import fitness_digests
 from .run.expert_scores import expert_scores
 from .run.folder_lock import FolderLock
@@ -287,6 +288,8 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             with fused_forward(self.model):
                 statistics = observe_experts(self.sparse_model, list(self._inputs.batches(data)))
             self._state.save_statistics(key, statistics)
+        prunable = [layer for layer, limit in zip(self.layers, self.space.max_removed) if limit]
+        warn_of_experts_hardly_reached(statistics, prunable)
         self.statistics = statistics
         return statistics
 
@@ -555,6 +558,8 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         if self._needs_search_data(search_data):
             self._inputs.check_model(self._get_data("search", search_data))
             self._inputs.check_scored()
+            if self.config.is_searched:
+                warn_of_one_domain(self._inputs.prepared)
 
     def _get_data(self, kind: str, given: Any) -> TokenizedData:
         """The data of a kind; the config then names what was really used, or nothing where that was in memory."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
+# Fewer documents than that, where there are as many windows, are hardly a sample of anything.
+FEW_DOCUMENTS = 16
 
 
 def prepare_data(
@@ -92,7 +94,7 @@ def _read(
         streams = [open_source(source, options) for source in sources]
     else:
         wanted, labels, streams = [options.num_samples], [f"a {type(data).__name__}"], [_rows(data, options)]
-    parts = []
+    parts, num_documents = [], 0
     for count, label, stream in zip(wanted, labels, streams):
         reader = RowReader(replace(options, num_samples=count), tokenizer, placeholder_tokens)
         windows = reader.windows(stream)
@@ -103,7 +105,17 @@ def _read(
         if len(windows) < count:
             logger.warning("%s: wanted %d windows of %s, found %d", name, count, label, len(windows))
         parts.append(windows)
+        num_documents += len(reader.documents)
     sequences = _spread(parts)
+    if num_documents < FEW_DOCUMENTS <= len(sequences):
+        logger.warning(
+            "%s: the %d windows of %s are of no more than %d different documents: what suits these may not suit "
+            "others. Give data with more documents.",
+            name,
+            len(sequences),
+            " + ".join(labels),
+            num_documents,
+        )
     if domains is not None:
         domains = _spread([[domain] * len(part) for domain, part in zip(domains, parts)])
     if len(parts) > 1:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ class RowReader:
 
     Attributes:
         too_long: Tokens of each sample with images that was left out, since it is too long and cannot be cut.
+        documents: A mark of each different document, or window of tokens, that was read.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class RowReader:
         self._tokenizer = tokenizer
         self._placeholder_tokens = placeholder_tokens
         self.too_long: list[int] = []
+        self.documents: set[Hashable] = set()
 
     def windows(self, stream: Iterable[Any]) -> list[Window]:
         """Read as many windows as wanted, or all that there are.
@@ -69,7 +71,9 @@ class RowReader:
     def _tokenized(self, row: Mapping[str, Any]) -> Iterator[Window]:
         further = further_tensors(row)
         if not further or row.get("input_ids") is None:
-            yield from tokenized_windows(row, self._options)
+            for window in tokenized_windows(row, self._options):
+                self.documents.add(window["input_ids"].numpy().tobytes())
+                yield window
         else:
             sample = sample_from_row(row, further, self._options, self._placeholder_tokens)
             if self._fits(sample):
@@ -90,13 +94,17 @@ class RowReader:
             elif document is not None:
                 if in_parts and isinstance(document, list):
                     document = with_parts(document)
-                yield encode_document(document, text, scored_tokens)
+                encoded = encode_document(document, text, scored_tokens)
+                self.documents.add(hash(tuple(encoded.input_ids)))
+                yield encoded
 
     def _fits(self, sample: Window) -> bool:
         """Whether a sample is short enough; without some of its tokens the images would not fit the text."""
         length = len(sample["input_ids"])
         if length > self._options.sequence_length:
             self.too_long.append(length)
+        else:
+            self.documents.add(("sample", len(self.documents)))  # what is asked of two images may be the same
         return length <= self._options.sequence_length
 
 

@@ -158,6 +158,11 @@ class ModelInputs:
                     f"The {len(part)} {name} windows hold no scored token (labels are -100 everywhere); give more or "
                     "longer windows, or scored_tokens='all'."
                 )
+        if len(holdout) == 1:
+            logger.warning(
+                "Only one window is held out, so the interval of the comparison with the uniform allocation has no "
+                "width: ask for more search windows, or a larger holdout_fraction."
+            )
         absent = sorted({*search.mixture} - {*holdout.domains}) if len(holdout) and holdout.domains else []
         if absent:
             logger.warning(

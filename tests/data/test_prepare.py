@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from optimum_evoesap.data import DataError, prepare_data
 from tests.data.texts import PLAIN, SENTENCES, make_tokenizer, options, write_jsonl
@@ -57,3 +58,27 @@ def test_another_process_makes_the_same_data(tmp_path):
     there = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert there.stdout.split()[-1] == here.fingerprint
     assert len(here) == 8
+
+
+@pytest.mark.parametrize("packing", [True, False])
+def test_few_documents_in_many_windows_are_said(packing, tokenizer, caplog):
+    """Also where the same documents come again and again; one of them more would be enough."""
+    texts = [f"{number} is a number. " + "So it goes. " * 20 for number in range(15)]
+    prepare_data(texts * 4, options(num_samples=40, packing=packing), tokenizer, name="search data")
+    assert caplog.text.count("search data: the 40 windows of a list are of no more than") == 1
+    assert "different documents" in caplog.text and "more documents" in caplog.text
+    caplog.clear()
+    texts = [f"{number} is a number." for number in range(200)]
+    prepare_data(texts, options(num_samples=16, packing=packing), tokenizer)
+    prepare_data(texts[:1], options(num_samples=1, packing=packing), tokenizer)
+    assert not caplog.text
+
+
+def test_windows_that_are_all_alike_are_few_documents(caplog):
+    data = [{"input_ids": [1, 2, 3]}, {"input_ids": [4, 5, 6]}] * 10
+    prepare_data(data, options(num_samples=20))
+    assert "the 20 windows of a list are of no more than 2 different documents" in caplog.text
+    caplog.clear()
+    prepare_data([{"input_ids": [1, 2, number]} for number in range(20)], options(num_samples=20))
+    prepare_data(torch.arange(60).reshape(20, 3), options(num_samples=20))
+    assert not caplog.text

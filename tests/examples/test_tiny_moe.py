@@ -172,3 +172,13 @@ def test_a_padded_run_and_another_fitness(tmp_path):
     tokens = torch.arange(10, 40)[None]
     with torch.no_grad():
         assert torch.equal(reloaded(tokens).logits, pruner.model(tokens).logits)
+
+
+def test_narrow_calibration_data_are_told_from_broad_ones(caplog):
+    """As many windows of each: what is asked in one way alone leaves more experts unused."""
+    narrow = str(TINY_MOE / "data" / "search_narrow.jsonl")
+    for dataset, is_narrow in ((make_config().calibration_dataset, False), (narrow, True)):
+        caplog.clear()
+        config = make_config(calibration_dataset=dataset, calibration_samples=128)
+        MoEPruner.from_pretrained(TINY_MOE / "checkpoint", config, dtype=torch.float32).calibrate()
+        assert ("calibration tokens, so their places in the pruning order" in caplog.text) is is_narrow

@@ -14,7 +14,14 @@ from optimum_evoesap.reports.result import PruningResult
 BASE = "allenai/OLMoE-1B-7B-0125-Instruct"
 CODE = "theblackcat102/evol-codealpaca-v1"
 MATH = "allenai/tulu-3-sft-personas-math"
-CONFIG = {"sparsity": 0.25, "seed": 7, "calibration_dataset": CODE, "search_dataset": f"{MATH}:64", "columns": None}
+CONFIG = {
+    "sparsity": 0.25,
+    "seed": 7,
+    "allocation": "evolution",
+    "calibration_dataset": CODE,
+    "search_dataset": f"{MATH}:64",
+    "columns": None,
+}
 
 SEARCHED = PruningResult(
     base_model=BASE,
