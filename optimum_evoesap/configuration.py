@@ -211,7 +211,7 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
             self._fail("holdout_fraction", "give a share between 0 (no held-out comparison) and 1.")
         lowest = {"sequence_length": 2, "seed": 0}
         for name in (
-            "calibration_samples", "criterion_samples", "search_samples", "sequence_length", "population_size",
+            "calibration_samples", "search_samples", "sequence_length", "population_size",
             "num_elites", "generations", "max_delta", "max_mutations", "seed",
         ):  # fmt: skip
             low = lowest.get(name, 1)
@@ -221,6 +221,8 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
             self._fail("num_elites", f"it must be smaller than population_size={self.population_size}.")
         if self.batch_size is not None and not _is_count(self.batch_size, 1):
             self._fail("batch_size", "give a whole number of at least 1, or None for what suits the device.")
+        if self.criterion_samples is not None and not _is_count(self.criterion_samples, 1):
+            self._fail("criterion_samples", "give a whole number of at least 1, or None for what suits the windows.")
         if self.max_evaluations is not None and not _is_count(self.max_evaluations, 1):
             self._fail("max_evaluations", "give a whole number of at least 1, or None for no limit.")
         if self.max_minutes is not None and not (_is_number(self.max_minutes, 0, math.inf) and self.max_minutes > 0):

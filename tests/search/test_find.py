@@ -27,7 +27,7 @@ def test_the_search_goes_on_when_a_candidate_does_not_fit(tmp_path):
 
     model = make_model("olmoe")
     layers = layers_of(model)
-    options = {"sparsity": 0.25, "population_size": 4, "num_elites": 1}
+    options = {"sparsity": 0.25, "allocation": "evolution", "population_size": 4, "num_elites": 1}
     config = EvoESAPConfig(**options, generations=2)
     statistics = observe_experts(sparse_model_of(model), batches_of(4, 4), progress=False)
     order = order_experts(score_experts(statistics, "reap"))

@@ -97,7 +97,7 @@ class Racing(SteppedStrategy):
         super().__init__(inner.space, inner.order, inner.options)
         self.inner = inner
         self.history = inner.history
-        # Mean of those that were scored on all windows.
+        # What those are worth that were scored on all windows.
         self._whole: dict[Candidate, float] = {}
         self._estimated: set[Candidate] = set()
 
@@ -155,12 +155,20 @@ def estimate(seen: WindowScores, whole: WindowScores) -> WindowScores:
     """What a candidate would score on all windows, from what it scored on the first ones.
 
     On the others it scores what another one does, plus the mean difference of the two on the windows that both saw:
-    what is common to the windows drops out.
+    what is common to the windows drops out. Where domains are told apart, that of each domain as far as it was seen.
 
     Args:
         seen: Scores on the first windows.
         whole: Scores of another candidate on all windows.
     """
-    lead = difference(seen, whole).mean
-    rest = zip(whole.sums[len(seen) :], whole.counts[len(seen) :])
-    return replace(whole, sums=seen.sums + tuple(other + lead * count for other, count in rest))
+    number = len(seen)
+    domains = whole.domains or ("",) * len(whole)
+    lead = difference(replace(seen, domains=()), replace(whole, domains=())).mean
+    leads = {each: _lead_in(each, domains, seen, whole, lead) for each in dict.fromkeys(domains)}
+    rest = zip(whole.sums[number:], whole.counts[number:], domains[number:])
+    return replace(whole, sums=seen.sums + tuple(other + leads[domain] * count for other, count, domain in rest))
+
+
+def _lead_in(domain: str, domains: Sequence[str], seen: WindowScores, whole: WindowScores, otherwise: float) -> float:
+    one, other = (each.of_domain(domains, domain) for each in (seen, whole))
+    return difference(one, other).mean if any(one.counts) else otherwise

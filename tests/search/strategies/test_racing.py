@@ -134,7 +134,10 @@ def test_a_heat_is_so_much_text_whatever_the_windows_are():
 @given(st.lists(st.tuples(st.floats(-5, 5), st.floats(-5, 5), st.integers(0, 4)), min_size=2, max_size=8), st.data())
 def test_an_estimate_is_paired(windows, data):
     seen = data.draw(st.integers(1, len(windows) - 1))
-    one, other, counts = (tuple(each) for each in zip(*windows))
+    # Where nothing is scored the sum is 0.
+    one, other, counts = (
+        tuple(each) for each in zip(*((a, b, count) if count else (0, 0, 0) for a, b, count in windows))
+    )
     if not sum(counts[:seen]):
         return
     scores, whole = WindowScores(one, counts), WindowScores(other, counts)
@@ -143,6 +146,23 @@ def test_an_estimate_is_paired(windows, data):
     lead = sum(a - b for a, b, count in zip(one[:seen], other, counts) if count) / sum(counts[:seen])
     for window in range(seen, len(windows)):
         assert found.sums[window] == pytest.approx(other[window] + lead * counts[window])
+
+
+def test_an_estimate_keeps_domains_apart():
+    domains = ("a", "b", "a", "b", "c")
+    seen = WindowScores((1.0, 2.0), (1, 2), domains[:2])
+    whole = WindowScores((4.0, 1.0, 5.0, 3.0, 6.0), (1, 2, 1, 4, 3), domains)
+    # Of a position: 3 less in the first domain, half a point more in the second, 2/3 less on average.
+    assert estimate(seen, whole).sums == pytest.approx((1.0, 2.0, 2.0, 5.0, 4.0))
+    assert estimate(seen, whole).domains == domains
+
+
+def test_a_race_is_about_the_worst_domain_where_that_counts():
+    candidates = [Evolution(SPACE, ORDER, options()).candidate(each) for each in SPACE.shapes()[:2]]
+    steps = race(candidates, LENGTH, [Heat(512, 0.5)])
+    assert next(steps).num_windows == 2
+    scores = [WindowScores((9.0, 0.0), (1, 1), ("a", "b")), WindowScores((1.0, 1.0), (1, 1), ("a", "b"))]
+    assert steps.send(dict(zip(candidates, scores))).candidates == (candidates[1],)
 
 
 def test_windows_in_which_nothing_is_scored_decide_nothing():
