@@ -37,6 +37,7 @@ RUNS: dict[str, dict[str, Any]] = {
 
 def make_pruner(name: str) -> MoEPruner:
     config = EvoESAPConfig(
+        preset="paper",
         calibration_dataset=str(TINY_MOE / "data" / "calibration.jsonl"),
         search_dataset=str(TINY_MOE / "data" / "search.jsonl"),
         calibration_samples=16,

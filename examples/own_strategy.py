@@ -34,7 +34,7 @@ class Greedy(SteppedStrategy):
         }
         scores = yield Round(tuple(dict.fromkeys(probes.values())), num_windows=12)
         curves = [
-            Curve.through({count: -scores[probe].mean for (layer, count), probe in probes.items() if layer == each})
+            Curve.through({count: -scores[probe].value for (layer, count), probe in probes.items() if layer == each})
             for each in layers
         ]
         counts = [0 for _ in layers]
@@ -47,8 +47,8 @@ class Greedy(SteppedStrategy):
             counts[min(cost, key=cost.get)] += space.unit
         found = self.candidate(counts)
         scores = yield Round((self.uniform, found))
-        self.found = max(scores, key=lambda one: scores[one].mean)
-        self.history.append({"best": scores[self.found].mean, "uniform": scores[self.uniform].mean})
+        self.found = max(scores, key=lambda one: scores[one].value)
+        self.history.append({"best": scores[self.found].value, "uniform": scores[self.uniform].value})
 
     @property
     def best(self):

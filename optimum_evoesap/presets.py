@@ -12,6 +12,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "criterion": "reap",
         "allocation": "evolution",
         "fitness": "esap",
+        "goal": "mean",
         "calibration_dataset": "theblackcat102/evol-codealpaca-v1",
         "calibration_samples": 1024,
         "search_dataset": "allenai/tulu-3-sft-personas-math",

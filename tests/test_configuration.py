@@ -13,12 +13,12 @@ import pytest
 from optimum_evoesap import EvoESAPConfig, __version__
 
 
-def test_defaults_are_the_papers():
+def test_defaults_are_the_papers_but_for_the_strategy():
     config = EvoESAPConfig()
     expected = {
         "sparsity": 0.25,
         "criterion": "reap",
-        "allocation": "evolution",
+        "allocation": "guided",
         "fitness": "esap",
         "calibration_dataset": "theblackcat102/evol-codealpaca-v1",
         "calibration_samples": 1024,

@@ -42,7 +42,8 @@ def difference(one: WindowScores, other: WindowScores) -> Difference:
         one: The candidate that is hoped to be better.
         other: The other one.
     """
-    one, other = one.counted, other.counted
+    both = min(len(one), len(other))
+    one, other = one.first(both).counted, other.first(both).counted
     number = sum(1 for counts in zip(one.counts, other.counts) if any(counts))
     mean = one.mean - other.mean
     if number < 2:

@@ -13,7 +13,7 @@ from .allocation import Allocation
 def cheapest(tables: Sequence[Mapping[int, float]], budget: int, unit: int = 1) -> Allocation:
     """The allocation of least loss among those that take one entry from each table and remove `budget` experts.
 
-    Of equal ones that which takes less from the first layers: the result is determined.
+    Of equal ones that which takes more from the last layer, then from the one before it: the result is determined.
 
     Args:
         tables: For each layer the loss by removed count (multiples of `unit`).

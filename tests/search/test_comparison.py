@@ -134,3 +134,10 @@ def test_the_interval_of_the_worst_domain_is_that_of_draws_within_each():
     found = paired_interval(one.by_worst(DOMAINS), other.by_worst(DOMAINS), 5)
     # Draws differ; the ends of the interval by far less than its width.
     assert found == pytest.approx(np.quantile(gains, [0.025, 0.975]), abs=0.05 * (found[1] - found[0]))
+
+
+def test_only_windows_that_both_have_scores_on_are_compared():
+    """A candidate that dropped out of a race, and one that was scored on all windows."""
+    few, all_ = WindowScores((1.0, 2.0), (2, 2)), WindowScores((0.5, 1.0, 9.0, 7.0), (2, 2, 2, 2))
+    assert difference(few, all_) == difference(few, all_.first(2)) and difference(few, all_).mean == 0.375
+    assert difference(all_, few).mean == -0.375

@@ -27,14 +27,16 @@ def problems(draw):
 
 @settings(max_examples=400, deadline=None)
 @given(problems())
-def test_it_is_the_best_of_all_and_of_equal_ones_the_first(problem):
+def test_it_is_the_best_of_all_and_of_equal_ones_the_one_that_takes_last(problem):
     tables, budget, unit = problem
     allowed = [each for each in itertools.product(*tables) if sum(each) == budget]
     if not allowed:
         with pytest.raises(ValueError, match=f"removes {budget} experts"):
             cheapest(tables, budget, unit)
         return
-    expected = min(allowed, key=lambda each: (sum(table[count] for table, count in zip(tables, each)), each))
+    least = min(sum(table[count] for table, count in zip(tables, each)) for each in allowed)
+    equal = [each for each in allowed if sum(table[count] for table, count in zip(tables, each)) == least]
+    expected = max(equal, key=lambda each: each[::-1])
     assert cheapest(tables, budget, unit) == expected
 
 

@@ -60,13 +60,16 @@ def test_moves_lead_to_what_the_space_allows(problem, data):
         for kept in point.swaps(2):
             assert len(kept - point.kept) == 1
             check_candidate(candidate.with_layer(layer, kept), space)
-        values = {expert: data.draw(st.integers(-2, 2)) for expert in range(total)}
-        again = point.reordered(values)
+        for expert in point.removed_in_order:
+            assert point.returning(expert) == replace(point, kept=point.with_back(expert))
+        wanted = data.draw(st.permutations(range(total)))
+        again = point.in_turn(wanted)
         assert sorted(again) == list(range(total))
         for count in range(0, most + 1, space.unit):
             check_candidate(candidate.with_layer(layer, again[count:]), space, any_budget=True)
-        free = [expert for expert in again if point.group_of(expert) == 0 and expert not in point.protected]
-        assert [values[expert] for expert in free] == sorted(values[expert] for expert in free)
+        for group in range(point.num_groups):
+            free = [each for each in again if point.group_of(each) == group and each not in point.protected]
+            assert free == [each for each in wanted if each in free], "each group keeps the order that is given"
 
 
 def test_the_next_of_other_groups_move_along():
@@ -98,6 +101,6 @@ def test_impossible_moves_are_refused():
         full.without(1)
 
 
-def test_those_without_a_value_stay_behind_and_protected_ones_behind_all():
+def test_protected_experts_go_behind_all_others():
     point = LayerPoint((0, 1, 2, 3), frozenset({1, 2, 3}), protected=frozenset({1}))
-    assert point.reordered({1: -5.0, 2: 1.0, 3: 0.0}) == (3, 2, 0, 1)
+    assert point.in_turn([1, 3, 2, 0]) == (3, 2, 0, 1)

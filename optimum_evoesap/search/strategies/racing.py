@@ -42,6 +42,9 @@ class Heat:
 
 # Measured on trained models: a fifth to a third of the tokens of a whole generation, the best hardly ever lost.
 HEATS = (Heat(1536, 0.35), Heat(4608, 0.15))
+# In place of whole rounds of another strategy, which does not know that some scores are estimates. Measured with
+# evolution on the bundled model, four seeds: .47 of the tokens for the same held-out scores.
+ROUND_HEATS = (Heat(3072, 0.25),)
 # Fewer candidates than this are not worth a race.
 _FEWEST = 8
 
@@ -97,7 +100,7 @@ class Racing(SteppedStrategy):
         super().__init__(inner.space, inner.order, inner.options)
         self.inner = inner
         self.history = inner.history
-        # Mean of those that were scored on all windows.
+        # What those are worth that were scored on all windows.
         self._whole: dict[Candidate, float] = {}
         self._estimated: set[Candidate] = set()
 
@@ -112,7 +115,7 @@ class Racing(SteppedStrategy):
     @property
     def num_candidates(self) -> int:
         """Those of the other strategy, each as often as it is scored."""
-        return round(self.inner.num_candidates * (1 + sum(heat.share for heat in HEATS)))
+        return round(self.inner.num_candidates * (1 + sum(heat.share for heat in ROUND_HEATS)))
 
     def steps(self) -> Steps[None]:
         """Ask what the other strategy asks, and tell it the answers."""
@@ -138,7 +141,7 @@ class Racing(SteppedStrategy):
         return scores
 
     def _race(self, candidates: Sequence[Candidate]) -> Steps[dict[Candidate, WindowScores]]:
-        dropped = yield from _run_heats(self._racers(candidates), self.options.sequence_length, HEATS)
+        dropped = yield from _run_heats(self._racers(candidates), self.options.sequence_length, ROUND_HEATS)
         finalists = yield Round(tuple(one for one in candidates if one not in dropped))
         self._note(finalists)
         self._estimated |= dropped.keys()
@@ -155,12 +158,20 @@ def estimate(seen: WindowScores, whole: WindowScores) -> WindowScores:
     """What a candidate would score on all windows, from what it scored on the first ones.
 
     On the others it scores what another one does, plus the mean difference of the two on the windows that both saw:
-    what is common to the windows drops out.
+    what is common to the windows drops out. Where domains are told apart, that of each domain as far as it was seen.
 
     Args:
         seen: Scores on the first windows.
         whole: Scores of another candidate on all windows.
     """
-    lead = difference(seen, whole).mean
-    rest = zip(whole.sums[len(seen) :], whole.counts[len(seen) :])
-    return replace(whole, sums=seen.sums + tuple(other + lead * count for other, count in rest))
+    number = len(seen)
+    domains = whole.domains or ("",) * len(whole)
+    lead = difference(replace(seen, domains=()), replace(whole, domains=())).mean
+    leads = {each: _lead_in(each, domains, seen, whole, lead) for each in dict.fromkeys(domains)}
+    rest = zip(whole.sums[number:], whole.counts[number:], domains[number:])
+    return replace(whole, sums=seen.sums + tuple(other + leads[domain] * count for other, count, domain in rest))
+
+
+def _lead_in(domain: str, domains: Sequence[str], seen: WindowScores, whole: WindowScores, otherwise: float) -> float:
+    one, other = (each.of_domain(domains, domain) for each in (seen, whole))
+    return difference(one, other).mean if any(one.counts) else otherwise
