@@ -28,8 +28,10 @@ class ToldScores:
         self._unsaved: list[tuple[Candidate, int, WindowScores]] = []
         self.batch_size: int | None = None
         for parts, batch_size in self._state.load_series(name, key, _read):
-            for part in parts:
-                self._put(*part)
+            for candidate, first, scores in parts:
+                # Where the piece with the windows before was damaged, these are work to do again too.
+                if self.num_windows(candidate) >= first:
+                    self._put(candidate, first, scores)
             self.batch_size = min(batch_size, self.batch_size or batch_size)
 
     def __contains__(self, candidate: Candidate) -> bool:
@@ -49,7 +51,14 @@ class ToldScores:
             candidate: The candidate.
             scores: What it scored on some windows.
             first: The first of these windows.
+
+        Raises:
+            ValueError: The candidate has no scores on the windows before.
         """
+        if self.num_windows(candidate) < first:
+            raise ValueError(
+                f"scores from window {first} on, where those of {self.num_windows(candidate)} windows are known"
+            )
         self._put(candidate, first, scores)
         self._unsaved.append((candidate, first, scores))
 
@@ -66,8 +75,6 @@ class ToldScores:
 
     def _put(self, candidate: Candidate, first: int, scores: WindowScores) -> None:
         known = self._scores.get(candidate, WindowScores((), ()))
-        if len(known) < first:
-            raise ValueError(f"scores from window {first} on, where those of {len(known)} windows are known")
         self._scores[candidate] = known.first(first) + scores
 
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from optimum_evoesap.fitness.window_scores import WindowScores
 from optimum_evoesap.run.state import RunState
 from optimum_evoesap.search.candidate import Candidate
@@ -27,3 +29,17 @@ def test_scores_are_kept_piece_by_piece_and_a_damaged_piece_is_left(tmp_path, ca
         left = ToldScores(state, "key")
         assert candidates[0] not in left and left[candidates[1]] == scores[1]
     assert "that work is done again" in caplog.text
+
+
+def test_windows_behind_a_damaged_piece_are_scored_again(tmp_path):
+    candidate = Candidate(((0, (0, 2)),))
+    with RunState(tmp_path) as state:
+        told = ToldScores(state, "key")
+        for first in (0, 1):
+            told.add(candidate, WindowScores((0.5,), (2,)), first)
+            told.save(batch_size=4)
+    (tmp_path / ".evoesap" / "search-000000.json").write_text("{")
+    with RunState(tmp_path) as state:
+        assert candidate not in ToldScores(state, "key")
+        with pytest.raises(ValueError, match="from window 1 on"):
+            ToldScores(state, "key").add(candidate, WindowScores((0.5,), (2,)), 1)
