@@ -57,7 +57,9 @@ def run_search(
                     bar.set_postfix({name: f"{mean:.4f}" for name, mean in means.items()})
         except LimitReached as reached:
             reason = str(reached)
-        best = strategy.best if reason.startswith("the strategy") else best
+        else:
+            best = strategy.best  # also of one that never asked
+        _check(best, strategy)
         board.score([best])
     return SearchEnd(best, reason)
 

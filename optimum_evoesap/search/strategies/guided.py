@@ -137,43 +137,37 @@ class Guided(SteppedStrategy):
 
     def _curves(self) -> Steps[None]:
         """What each layer loses by itself, and the counts of least loss in all."""
-        whole = self._in_order([0] * len(self.space.layers))
-        asked = {
-            (place, count): self._in_order(_with(whole.removed(self.space.num_experts), place, count))
-            for place, limit in enumerate(self.space.max_removed)
-            for count in (levels(limit, self.space.unit, _NUM_LEVELS) if limit else ())
-        }
-        scores = yield Round((whole, *asked.values()), self._windows(_FEW_TOKENS))
-        tables = []
-        for place in range(len(self.space.layers)):
-            points = {count: scores[one] for (where, count), one in asked.items() if where == place}
-            losses = {count: -difference(each, scores[whole]).mean for count, each in points.items()}
-            tables.append(Curve.through({0: 0.0} | losses).table(self.space.unit))
-        yield from self._try([self._in_order(cheapest(tables, self.space.budget, self.space.unit))], "curves")
+        unit, none = self.space.unit, (0,) * len(self.space.layers)
+        near = [levels(limit, unit, _NUM_LEVELS) if limit else [] for limit in self.space.max_removed]
+        tables = yield from self._tables(self._in_order(none), near, self._windows(_FEW_TOKENS))
+        yield from self._try([self._in_order(cheapest(tables, self.space.budget, unit))], "curves")
 
     def _walk(self, step: int) -> Steps[None]:
         """Move around the best counts in steps that become smaller where they no longer help."""
         while step:
-            counts = cheapest((yield from self._tables_around(step)), self.space.budget, self.space.unit)
-            before = self._best
+            near = [self._near(place, limit, step) for place, limit in enumerate(self.space.max_removed)]
+            tables = yield from self._tables(self._best, near, self._windows(_MORE_TOKENS))
+            counts, before = cheapest(tables, self.space.budget, self.space.unit), self._best
             if counts != self._counts:
                 yield from self._try([self._in_order(counts)], f"steps of {step}")
             if self._best == before:
                 step //= 2
 
-    def _tables_around(self, step: int) -> Steps[list[dict[int, float]]]:
-        """What each layer costs near its count, the others being at the best counts."""
+    def _tables(
+        self, start: Candidate, counts: Sequence[Sequence[int]], num_windows: int
+    ) -> Steps[list[dict[int, float]]]:
+        """What it costs to remove other counts from one layer, against a candidate whose other layers stay."""
+        before = start.removed(self.space.num_experts)
         asked = {
-            (place, count): self._in_order(_with(self._counts, place, count))
-            for place, limit in enumerate(self.space.max_removed)
-            for count in self._near(place, limit, step)
+            (place, count): self._in_order(_with(before, place, count))
+            for place, others in enumerate(counts)
+            for count in others
         }
-        scores = yield Round((self._best, *asked.values()), self._windows(_MORE_TOKENS))
-        base = scores[self._best]
+        scores = yield Round((start, *asked.values()), num_windows)
         tables = []
-        for place, now in enumerate(self._counts):
+        for place, now in enumerate(before):
             points = {count: scores[one] for (where, count), one in asked.items() if where == place}
-            losses = {count: -difference(each, base).mean for count, each in points.items()}
+            losses = {count: -difference(each, scores[start]).mean for count, each in points.items()}
             tables.append(Curve.through({now: 0.0} | losses).table(self.space.unit))
         return tables
 
@@ -253,27 +247,24 @@ class Guided(SteppedStrategy):
     def _neighbours(self) -> Steps[None]:
         """Mutations of the best one, raced; until none is clearly better."""
         for _ in range(_ROUNDS_OF_NEIGHBOURS):
-            points = self._points
-            neighbours = [self._mutated(points) for _ in range(4 * _NEIGHBOURS)]
+            neighbours = [self._mutated() for _ in range(4 * _NEIGHBOURS)]
             new = [one for one in dict.fromkeys(neighbours) if one not in self._scores][:_NEIGHBOURS]
             if not new:
                 return
             if not self._take((yield from race(new, self.options.sequence_length)), "neighbours"):
                 return
 
-    def _mutated(self, points) -> Candidate:
+    def _mutated(self) -> Candidate:
         counts = self.space.mutate(self._counts, self._generator, 2, 2)
         candidate = self._best
         for layer, now, then in zip(self.space.layers, self._counts, counts):
-            kept = points[layer].kept
-            for _ in range(0, then - now, self.space.unit):
+            for _ in range(0, abs(then - now), self.space.unit):
                 point = points_of(candidate, self._now, self.space)[layer]
-                kept = point.without(point.kept_in_order[0])
-                candidate = candidate.with_layer(layer, sorted(kept))
-            for _ in range(0, now - then, self.space.unit):
-                point = points_of(candidate, self._now, self.space)[layer]
-                kept = point.with_back(point.removed_in_order[0])
-                candidate = candidate.with_layer(layer, sorted(kept))
+                if then > now:
+                    kept = point.without(point.kept_in_order[0])
+                else:
+                    kept = point.with_back(point.removed_in_order[0])
+                candidate = candidate.with_layer(layer, kept)
         return candidate
 
 
