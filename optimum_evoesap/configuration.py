@@ -50,7 +50,7 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
 
     Example:
         ```python
-        >>> config = EvoESAPConfig(sparsity=0.5, criterion="reap")
+        >>> config = EvoESAPConfig(sparsity=0.5)
         >>> config.save_pretrained("olmoe-50")  # writes evoesap_config.json
         ```
     """

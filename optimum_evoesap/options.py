@@ -22,7 +22,7 @@ def _option(default: Any, text: str) -> Any:
 
 @dataclass(kw_only=True)
 class EvoESAPOptions:
-    """The fields of [`EvoESAPConfig`], their defaults (the paper's, arXiv 2603.06003) and their help texts."""
+    """The fields of [`EvoESAPConfig`], their defaults and their help texts."""
 
     sparsity: float | None = _option(
         0.25,
@@ -35,7 +35,7 @@ class EvoESAPOptions:
         "a number or with a unit, such as 24GB (10**9 bytes each) or 24GiB (2**30). As few experts as that takes go.",
     )
     criterion: str = _option(
-        "reap",
+        "esap",
         "Which experts of a layer go first: esap or reconstruction, measured by leaving out one expert at a time; "
         "frequency, ean, seer, reap, reap_renormalised, man or msan, made of what experts do; or a registered name.",
     )

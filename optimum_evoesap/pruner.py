@@ -15,9 +15,7 @@ from optimum.quantization_base import OptimumQuantizer
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from .calibration.criteria import PruningOrder, order_experts, score_experts
-from .calibration.criterion_names import is_measured
-from .calibration.measured import Measurement
+from .calibration.criteria import PruningOrder, order_experts
 from .calibration.observer import observe_experts
 from .calibration.protection import protected_last
 from .calibration.statistics import ExpertStatistics
@@ -29,7 +27,6 @@ from .checkpoint.write import push_checkpoint, write_checkpoint
 from .configuration import EvoESAPConfig
 from .data import TokenizedData
 from .kernels.forward.fused_forward import fused_forward
-from .models.batching import in_batches_of
 from .models.loading import load_model
 from .models.processors import Processor, find_processor, load_processor
 from .models.short_repr import ShortRepr
@@ -42,26 +39,18 @@ from .reports.ranking import Ranking
 from .reports.record import record_run
 from .reports.result import PruningResult
 from .run.breadth import warn_of_experts_hardly_reached, warn_of_one_domain
-from .run.code_digest import fitness_digests
 from .run.expert_scores import expert_scores
 from .run.folder_lock import FolderLock
 from .run.inputs import ModelInputs
 from .run.state import RunState
 from .search.find import SearchData, SearchOutcome, find_allocation
+from .search.inputs import search_inputs
 from .search.planning import allocation_space, explicit_counts, fixed_allocation
-from .search.rounds import CALIBRATION, SEARCH
 from .search.told_scores import ToldScores
 
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
-
-
-# Windows on which a strategy may measure experts again, as a multiple of those of the criterion.
-_TIMES_AGAIN = 4
-# What the score of a candidate depends on, beside model, order and data. The sizes of the search are not among them:
-# a run with more generations goes on from the scores of one with fewer.
-_SCORE_OPTIONS = ("fitness", "holdout_fraction", "batch_size", "seed")
 
 
 class MoEPruner(ShortRepr, OptimumQuantizer):
@@ -71,7 +60,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
 
     Args:
         model: The model to prune. It is changed in place by `apply`.
-        config: The choices; the paper's by default.
+        config: The choices; by default `EvoESAPConfig()`.
         tokenizer: The model's tokenizer or, for a multimodal model, its processor; needed where text must be
             tokenized or images read, and saved with the checkpoint.
 
@@ -304,16 +293,8 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         self._check_whole()
         if self.statistics is None:
             raise ValueError("Nothing to rank by yet: call calibrate() first.")
-        if not is_measured(self.config.criterion):
-            return self._order_by(score_experts(self.statistics, self.config.criterion))
-        data = self._inputs.criterion_data()
-        batches = list(self._inputs.batches(data))
-        measurement = Measurement(
-            self.sparse_model, batches, self.statistics, self.config.seed, rows_at_once=self._inputs.rows_at_once
-        )
-        fingerprint = f"{self._inputs.get('calibration').fingerprint} {data.fingerprint}"
-        with fused_forward(self.model):
-            return self._order_by(expert_scores(self.config.criterion, measurement, self._state, fingerprint))
+        given = (self.config, self.sparse_model, self.statistics, self._inputs, self._state)
+        return self._order_by(expert_scores(*given))
 
     def load_ranking(
         self,
@@ -575,25 +556,10 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         return is_searched or given is not None or "search" in self._inputs.prepared
 
     def _search_data(self, given: Any) -> tuple[SearchData, dict[str, ToldScores]]:
-        """The batches of the search, and the scores on them that an earlier run has left."""
-        if not self._needs_search_data(given):
+        if not self._needs_search_data(given) or self.order is None:
             return SearchData(), {}
-        data = self._get_data("search", given)
-        parts = self._inputs.holdout_split(data)
-        search, holdout = (list(self._inputs.batches(part)) for part in parts)
-        domains = [part.mixture for part in parts]
-        told = {SEARCH: ToldScores(self._state, self._score_key(data), SEARCH)}
-        if "calibration" not in self._inputs.prepared:  # the statistics came from elsewhere
-            return SearchData(search, holdout, (), *domains), told
-        broad = self._inputs.criterion_data(_TIMES_AGAIN)
-        told[CALIBRATION] = ToldScores(self._state, self._score_key(broad), CALIBRATION)
-        # So that a strategy can take a first look at as few windows as the criterion was measured on.
-        batches = in_batches_of(list(self._inputs.batches(broad)), self.config.criterion_windows)
-        return SearchData(search, holdout, batches, *domains), told
-
-    def _score_key(self, data: TokenizedData) -> str:
-        choices = [getattr(self.config, name) for name in _SCORE_OPTIONS]
-        return self._state.key(self.model, data.fingerprint, self.order, choices, fitness_digests(self.config.fitness))
+        self._get_data("search", given)
+        return search_inputs(self._inputs, self._state, self.sparse_model, self.order, self.config)
 
     def _take(self, allocation: Sequence[int] | Mapping[int, int]) -> None:
         """Set an allocation of the user's own, with its own scores where there are search data."""

@@ -13,11 +13,11 @@ import pytest
 from optimum_evoesap import EvoESAPConfig, __version__
 
 
-def test_defaults_are_the_papers_but_for_the_strategy():
+def test_the_defaults_are_the_papers_data_and_sizes_with_the_measured_order_and_the_guided_search():
     config = EvoESAPConfig()
     expected = {
         "sparsity": 0.25,
-        "criterion": "reap",
+        "criterion": "esap",
         "allocation": "guided",
         "fitness": "esap",
         "calibration_dataset": "theblackcat102/evol-codealpaca-v1",

@@ -10,26 +10,47 @@ import torch
 from ..calibration.criteria import check_scores, score_experts
 from ..calibration.criterion_names import MEASURED_CRITERIA, is_measured
 from ..calibration.measured import Measurement
+from ..calibration.statistics import ExpertStatistics
+from ..configuration import EvoESAPConfig
+from ..kernels.forward.fused_forward import fused_forward
+from ..models.sparse_model import SparseModel
 from .code_digest import code_digest
+from .inputs import ModelInputs
 from .state import RunState
 
 
 def expert_scores(
-    criterion: str, measurement: Measurement, state: RunState, fingerprint: str
+    config: EvoESAPConfig,
+    sparse_model: SparseModel,
+    statistics: ExpertStatistics,
+    inputs: ModelInputs,
+    state: RunState,
 ) -> dict[int, torch.Tensor]:
     """The scores of all experts, by decoder layer: float64, on the CPU; a higher score is kept longer.
 
     Args:
-        criterion: A name of a criterion, measured or made of statistics.
-        measurement: Model, windows and statistics.
+        config: Names the criterion, measured or made of statistics, and has the seed of all that is drawn.
+        sparse_model: The unpruned model.
+        statistics: What its experts did on the calibration data.
+        inputs: The calibration data.
         state: Keeps the layers that are done, and brings those of a killed run.
-        fingerprint: Of the data.
 
     Raises:
         ValueError: The criterion gives something else than one finite score an expert.
     """
-    if not is_measured(criterion):
-        return score_experts(measurement.statistics, criterion)
+    if not is_measured(config.criterion):
+        return score_experts(statistics, config.criterion)
+    data = inputs.criterion_data()
+    batches = list(inputs.batches(data))
+    measurement = Measurement(sparse_model, batches, statistics, config.seed, rows_at_once=inputs.rows_at_once)
+    fingerprint = f"{inputs.get('calibration').fingerprint} {data.fingerprint}"
+    with fused_forward(sparse_model.model):
+        return _measured_scores(config.criterion, measurement, state, fingerprint)
+
+
+def _measured_scores(
+    criterion: str, measurement: Measurement, state: RunState, fingerprint: str
+) -> dict[int, torch.Tensor]:
     measure = MEASURED_CRITERIA[criterion]
     key = state.key(measurement.sparse_model.model, fingerprint, criterion, measurement.seed, code_digest(measure))
     name = f"ranking-{criterion}"

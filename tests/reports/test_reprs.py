@@ -84,7 +84,7 @@ def test_a_pruner_tells_its_stage():
         assert facts(pruner) == sizes | {"stage": stage}
     assert facts(pruner.statistics)["tokens"] == "96"
     told = facts(pruner.result)
-    assert told["base model"] == "made in memory" and told["criterion"] == "reap"
+    assert told["base model"] == "made in memory" and told["criterion"] == "esap"
     assert told["removed"] == "12 of 24 experts (50.0%)"
     assert told["esap on search data"].startswith(f"{pruner.scores['best']:.4f} (")
     assert "beat" in told["verdict"]
