@@ -79,3 +79,5 @@ def do_all(
     finally:
         for worker in workers:
             worker.kill()
+        # Otherwise the end of this process waits until somebody has taken all tasks that are left.
+        todo.cancel_join_thread()
