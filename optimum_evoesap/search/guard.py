@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ..configuration import EvoESAPConfig
 from ..fitness.slices import SliceScorer
 from ..fitness.window_scores import WindowScores
+from ..progress_bar import ProgressBar
 from .candidate import Candidate
 from .comparison import paired_interval
 
@@ -43,6 +44,7 @@ def compare_with_uniform(
     uniform: Candidate,
     config: EvoESAPConfig,
     domains: Sequence[str] = (),
+    progress: bool = True,
 ) -> Verdict:
     """Compare a candidate with the uniform allocation, and say so where it is not better.
 
@@ -52,9 +54,18 @@ def compare_with_uniform(
         uniform: That of the uniform allocation.
         config: Says where the candidate comes from, and the seed of the draws.
         domains: Domain of each window, where the worst of them is what counts.
+        progress: Show a progress bar.
     """
-    scores = scorer.score(best).by_worst(domains)
-    others = scores if best == uniform else scorer.score(uniform).by_worst(domains)
+    both = list(dict.fromkeys((best, uniform)))
+    found: dict[Candidate, WindowScores] = {}
+    with ProgressBar("held-out", len(both) * scorer.num_windows, "window", progress) as bar:
+        for candidate in both:
+            found[candidate] = scorer.score(candidate).by_worst(domains)
+            bar.advance(scorer.num_windows)
+            bar.show(
+                **{name: found[one].value for name, one in (("best", best), ("uniform", uniform)) if one in found}
+            )
+    scores, others = found[best], found[uniform]
     verdict = Verdict(scores, others, paired_interval(scores, others, config.seed))
     if not verdict.beats_uniform and (config.is_searched or best != uniform):
         logger.warning(

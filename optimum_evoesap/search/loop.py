@@ -6,8 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tqdm.auto import tqdm
-
+from ..progress_bar import ProgressBar
 from .board import ScoreBoard
 from .candidate import Candidate, check_candidate
 from .limits import LimitReached, Limits
@@ -44,7 +43,7 @@ def run_search(
     """
     board, limits = boards[SEARCH], limits or Limits()
     best, reason = strategy.uniform, "the strategy has no more to ask"
-    with tqdm(total=strategy.num_candidates, desc="search", unit="candidate", disable=not progress) as bar:
+    with ProgressBar("search", _expected_windows(strategy, board, limits), "window", progress) as bar:
         limits.spend(board.num_new([strategy.uniform]) / board.scorer.num_windows)
         (uniform,) = board.score([strategy.uniform])
         try:
@@ -53,8 +52,7 @@ def run_search(
                 best = strategy.best
                 _check(best, strategy)
                 if best in board.told:
-                    means = {"best": board.told[best].mean, "uniform": uniform.mean}
-                    bar.set_postfix({name: f"{mean:.4f}" for name, mean in means.items()})
+                    bar.show(best=board.value(best), uniform=uniform.value)
         except LimitReached as reached:
             reason = str(reached)
         else:
@@ -64,7 +62,9 @@ def run_search(
     return SearchEnd(best, reason)
 
 
-def _answer(strategy: Strategy, asked: Round, boards: Mapping[str, ScoreBoard], limits: Limits, bar: tqdm) -> None:
+def _answer(
+    strategy: Strategy, asked: Round, boards: Mapping[str, ScoreBoard], limits: Limits, bar: ProgressBar
+) -> None:
     if asked.data not in boards:
         raise ValueError(
             f"The strategy {type(strategy).__name__} asks for scores on {asked.data!r} data; there are "
@@ -73,15 +73,25 @@ def _answer(strategy: Strategy, asked: Round, boards: Mapping[str, ScoreBoard], 
     for candidate in asked.candidates:
         _check(candidate, strategy, any_budget=True)
     board = boards[asked.data]
-    limits.spend(board.num_new(asked.candidates, asked.num_windows) / boards[SEARCH].scorer.num_windows)
+    new, before = board.num_new(asked.candidates, asked.num_windows), bar.done
+    limits.spend(new / boards[SEARCH].scorer.num_windows)
+    bar.expect_more(new)
 
-    def after(count: int) -> None:
-        bar.update(count)
+    def after(windows: int) -> None:
+        bar.advance(windows)
         limits.check_time()
 
     after(0)
     for candidate, scores in zip(asked.candidates, board.score(asked.candidates, asked.num_windows, after)):
         strategy.tell(candidate, scores)
+    bar.skip(before + new - bar.done)  # what an earlier run had scored
+
+
+def _expected_windows(strategy: Strategy, board: ScoreBoard, limits: Limits) -> int:
+    """About how many windows there are to score candidates on."""
+    number = board.scorer.num_windows
+    expected = strategy.expected_windows(number)
+    return expected if limits.max_evaluations is None else min(expected, round(limits.max_evaluations * number))
 
 
 def _check(candidate: Candidate, strategy: Strategy, any_budget: bool = False) -> None:

@@ -15,9 +15,9 @@ from ..comparison import difference
 from ..curves import Curve, levels
 from ..knapsack import cheapest
 from ..moves import LayerPoint, points_of
-from ..rounds import CALIBRATION, Round
+from ..rounds import CALIBRATION, TIMES_AGAIN, Round
 from ..worth import Expert, losses_by_count, near_the_cut, order_by, pairs_at
-from .racing import race
+from .racing import HEATS, race
 from .stepped import SteppedStrategy, Steps
 from .strategy import register_strategy
 
@@ -71,6 +71,24 @@ class Guided(SteppedStrategy):
         layers = sum(limit > 0 for limit in self.space.max_removed)
         experts = sum(total for total, limit in zip(self.space.num_experts, self.space.max_removed) if limit)
         return layers * (_NUM_LEVELS + 16) + experts * _NEW_ORDERS + layers * 8 + _NEIGHBOURS * 2
+
+    def expected_windows(self, search_windows: int) -> int:
+        """Those of each stage, if it goes round as often as it mostly does.
+
+        Args:
+            search_windows: Windows of the search data.
+        """
+        layers = [total for total, limit in zip(self.space.num_experts, self.space.max_removed) if limit]
+        few, more = (min(self._windows(tokens), search_windows) for tokens in (_FEW_TOKENS, _MORE_TOKENS))
+        first, broad = self.options.criterion_windows, TIMES_AGAIN * self.options.criterion_windows
+        steps = self._largest_step().bit_length() + _LATER_STEP
+        curves = len(layers) * _NUM_LEVELS * few
+        walks = steps * (len(layers) * 4 * more + search_windows)
+        orders = 2 * round(sum(layers) * 2 * (_NEAR * first + _NEARER * (broad - first)) + 3 * search_windows)
+        swaps = 2 * (len(layers) * _SWAP_DEPTH**2 * more + 4 * search_windows)
+        raced = [heat.num_windows(self.options.sequence_length) for heat in HEATS]
+        neighbours = 2 * _NEIGHBOURS * round(raced[0] + HEATS[0].share * raced[1] + HEATS[1].share * search_windows)
+        return (curves + walks + neighbours if self._can_move else 0) + orders + swaps
 
     def steps(self) -> Steps[None]:
         """The whole search."""

@@ -117,6 +117,18 @@ class Racing(SteppedStrategy):
         """Those of the other strategy, each as often as it is scored."""
         return round(self.inner.num_candidates * (1 + sum(heat.share for heat in ROUND_HEATS)))
 
+    def expected_windows(self, search_windows: int) -> int:
+        """Those of the other strategy, of which many are raced on few windows.
+
+        Args:
+            search_windows: Windows of the search data.
+        """
+        left, share = 1.0, 0.0
+        for heat in ROUND_HEATS:
+            share += left * min(1.0, heat.num_windows(self.options.sequence_length) / search_windows)
+            left = heat.share
+        return round(self.inner.expected_windows(search_windows) * min(1.0, share + left))
+
     def steps(self) -> Steps[None]:
         """Ask what the other strategy asks, and tell it the answers."""
         while (asked := as_round(self.inner.ask())).candidates:

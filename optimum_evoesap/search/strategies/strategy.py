@@ -97,6 +97,17 @@ class Strategy(ABC):
     def num_candidates(self) -> int:
         """About how many candidates will be asked for in all."""
 
+    def expected_windows(self, search_windows: int) -> int:
+        """About how many windows of text candidates will be scored on, summed over the candidates.
+
+        What a bar shows, and what an estimate rests on; a strategy that asks for fewer windows than there are, or for
+        other data, knows better than this.
+
+        Args:
+            search_windows: Windows of the search data.
+        """
+        return self.num_candidates * search_windows
+
     def candidate(self, allocation: Allocation) -> Candidate:
         """The candidate that loses so many experts of each sparse layer, in pruning order."""
         return Candidate.from_order(self.order, dict(zip(self.space.layers, allocation)))
