@@ -19,6 +19,7 @@ from .arguments import (
     source_options,
 )
 from .errors import errors_in_one_line
+from .interrupted import what_is_left_in
 from .output import add_hub_options, add_loading_options, add_output_options, hub_arguments
 
 
@@ -70,7 +71,7 @@ class PruneCommand(BaseOptimumCLICommand):
 
     def run(self) -> None:
         """Prune, save, push, and print a summary."""
-        with errors_in_one_line():
+        with errors_in_one_line(what_is_left_in(self.args.output)):
             _run(self.args)
 
 

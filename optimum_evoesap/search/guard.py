@@ -61,10 +61,8 @@ def compare_with_uniform(
     with ProgressBar("held-out", len(both) * scorer.num_windows, "window", progress) as bar:
         for candidate in both:
             found[candidate] = scorer.score(candidate).by_worst(domains)
+            bar.show(**{name: found[one].value for name, one in zip(("best", "uniform"), found)})
             bar.advance(scorer.num_windows)
-            bar.show(
-                **{name: found[one].value for name, one in (("best", best), ("uniform", uniform)) if one in found}
-            )
     scores, others = found[best], found[uniform]
     verdict = Verdict(scores, others, paired_interval(scores, others, config.seed))
     if not verdict.beats_uniform and (config.is_searched or best != uniform):
