@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,7 @@ from .models.size import model_size
 from .models.sparse_model import SparseModel
 from .reports.applied import applied_result, configuration_of, is_result, read_result
 from .reports.base_check import check_result, warn_of_another_base
+from .reports.outlook import describe_estimate
 from .reports.progress import progress_rows
 from .reports.ranking import Ranking
 from .reports.record import record_run
@@ -43,6 +45,7 @@ from .run.expert_scores import expert_scores
 from .run.folder_lock import FolderLock
 from .run.inputs import ModelInputs
 from .run.state import RunState
+from .search.estimate import RunEstimate, estimate_run
 from .search.find import SearchData, SearchOutcome, find_allocation
 from .search.inputs import search_inputs
 from .search.planning import allocation_space, explicit_counts, fixed_allocation
@@ -51,6 +54,8 @@ from .search.told_scores import ToldScores
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
+
+logger = logging.getLogger(__name__)
 
 
 class MoEPruner(ShortRepr, OptimumQuantizer):
@@ -256,6 +261,32 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
                 f"file_prefix={file_prefix!r}: a transformers checkpoint has fixed file names; leave it out."
             )
         return self.prune(save_directory=save_dir, **kwargs)
+
+    def estimate(
+        self, calibration_data: Any = None, search_data: Any = None, ranking: str | Path | None = None
+    ) -> RunEstimate:
+        """About how long `prune` with the same arguments will take, and the memory and disk that it needs.
+
+        The data are prepared and one batch of each kind of work is timed; nothing is written. `prune` logs the same
+        before its work, at the level INFO.
+
+        Args:
+            calibration_data: As in `prune`.
+            search_data: As in `prune`.
+            ranking: As in `prune`.
+
+        Raises:
+            ValueError: Wrong data or a broken model, as in `prune`.
+        """
+        self._check_whole()
+        _check_effect(calibration_data, search_data, None, ranking)
+        if ranking is not None:
+            self.load_ranking(ranking)
+        self._prepare(calibration_data, search_data)
+        return self._estimate(has_ranking=ranking is not None)
+
+    def _estimate(self, has_ranking: bool) -> RunEstimate:
+        return estimate_run(self.sparse_model, self.config, self.space, self._inputs, has_ranking)
 
     def calibrate(self, calibration_data: Any = None) -> ExpertStatistics:
         """Run the model once over the calibration data and measure what each expert does.
@@ -521,6 +552,8 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         if ranking is not None:
             self.load_ranking(ranking)
         self._prepare(calibration_data, search_data)
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("%s", describe_estimate(self._estimate(has_ranking=ranking is not None)))
         if ranking is None:
             self.calibrate()
             self.rank()

@@ -12,10 +12,12 @@ from ..run.code_digest import fitness_digests
 from ..run.inputs import ModelInputs
 from ..run.state import RunState
 from .find import SearchData
-from .rounds import CALIBRATION, SEARCH, TIMES_AGAIN
+from .rounds import CALIBRATION, SEARCH
 from .told_scores import ToldScores
 
 
+# Windows on which a strategy may measure experts again, as a multiple of those of the criterion.
+TIMES_AGAIN = 4
 # What the score of a candidate depends on, beside model, order and data. The sizes of the search are not among them:
 # a run with more generations goes on from the scores of one with fewer.
 _SCORE_OPTIONS = ("fitness", "holdout_fraction", "batch_size", "seed")

@@ -43,7 +43,7 @@ def run_search(
     """
     board, limits = boards[SEARCH], limits or Limits()
     best, reason = strategy.uniform, "the strategy has no more to ask"
-    with ProgressBar("search", _expected_windows(strategy, board, limits), "window", progress) as bar:
+    with ProgressBar("search", _expected_windows(strategy, boards, limits), "window", progress) as bar:
         limits.spend(board.num_new([strategy.uniform]) / board.scorer.num_windows)
         (uniform,) = board.score([strategy.uniform])
         try:
@@ -87,11 +87,12 @@ def _answer(
     bar.skip(before + new - bar.done)  # what an earlier run had scored
 
 
-def _expected_windows(strategy: Strategy, board: ScoreBoard, limits: Limits) -> int:
+def _expected_windows(strategy: Strategy, boards: Mapping[str, ScoreBoard], limits: Limits) -> int:
     """About how many windows there are to score candidates on."""
-    number = board.scorer.num_windows
-    expected = strategy.expected_windows(number)
-    return expected if limits.max_evaluations is None else min(expected, round(limits.max_evaluations * number))
+    return limits.cut(
+        strategy.expected_windows({kind: board.scorer.num_windows for kind, board in boards.items()}),
+        boards[SEARCH].scorer.num_windows,
+    )
 
 
 def _check(candidate: Candidate, strategy: Strategy, any_budget: bool = False) -> None:

@@ -11,8 +11,6 @@ from .candidate import Candidate
 
 # The data that candidates can be scored on: those of the search, and the broader ones of the calibration.
 SEARCH, CALIBRATION = "search", "calibration"
-# Windows of the latter, as a multiple of those that the criterion is measured on.
-TIMES_AGAIN = 4
 
 
 @dataclass(frozen=True)
