@@ -45,6 +45,7 @@ from .run.expert_scores import expert_scores
 from .run.folder_lock import FolderLock
 from .run.inputs import ModelInputs
 from .run.state import RunState
+from .run.trackers import Trackers
 from .search.estimate import RunEstimate, estimate_run
 from .search.find import SearchData, SearchOutcome, find_allocation
 from .search.inputs import search_inputs
@@ -113,6 +114,8 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         self._expert_scores: dict[int, Tensor] = {}
         self._found: SearchOutcome | None = None
         self._inputs = ModelInputs(self.model, self.config, tokenizer)
+        name = Path(self.model.name_or_path).name or type(self.model).__name__
+        self._trackers = Trackers(self.config.report_to, name, lambda: self.config.to_dict())
         self._state = RunState()
         self._is_whole = True
 
@@ -237,6 +240,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
                 self._walk(calibration_data, search_data, result, ranking)
             finally:
                 self._state = RunState()  # stages that are called later are not of that run
+                self._trackers.finish()
             if save_directory is not None:
                 names = self._write(save_directory, remote_code=remote_code)
                 if push is not None:
@@ -390,7 +394,8 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         self._found = None
         data, told = self._search_data(search_data)
         with fused_forward(self.model):
-            self._found = find_allocation(self.sparse_model, self.order, self.space, self.config, data, told)
+            given = (self.sparse_model, self.order, self.space, self.config, data, told)
+            self._found = find_allocation(*given, report=self._trackers.log)
         return self._found.best.removed(self.space.num_experts)
 
     def apply(
@@ -453,6 +458,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
 
     def _remove(self, found: SearchOutcome, result: PruningResult) -> PreTrainedModel:
         self._found, self._is_whole = found, False
+        self._trackers.finish()
         self.sparse_model.remove(found.best)
         result.parameters["after"], result.size_in_bytes["after"] = model_size(self.model)
         self.result = result
@@ -555,8 +561,10 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         if logger.isEnabledFor(logging.INFO):
             logger.info("%s", describe_estimate(self._estimate(has_ranking=ranking is not None)))
         if ranking is None:
-            self.calibrate()
-            self.rank()
+            with self._trackers.timed("calibrate"):
+                self.calibrate()
+            with self._trackers.timed("rank"):
+                self.rank()
         self.search()
         self.apply()
 

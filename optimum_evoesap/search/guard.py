@@ -33,6 +33,12 @@ class Verdict:
     interval: tuple[float, float]
 
     @property
+    def values(self) -> dict[str, float]:
+        """Both scores and the ends of the interval, by name."""
+        low, high = self.interval
+        return {"best": self.best.value, "uniform": self.uniform.value, "gain_low": low, "gain_high": high}
+
+    @property
     def beats_uniform(self) -> bool:
         """Whether the whole interval lies above zero."""
         return self.interval[0] > 0

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..progress_bar import ProgressBar
 from .board import ScoreBoard
@@ -27,8 +28,16 @@ class SearchEnd:
     reason: str
 
 
+# Called with what a bar or a tracker may want to show.
+Report = Callable[[dict[str, Any]], None]
+
+
 def run_search(
-    strategy: Strategy, boards: Mapping[str, ScoreBoard], limits: Limits | None = None, progress: bool = True
+    strategy: Strategy,
+    boards: Mapping[str, ScoreBoard],
+    limits: Limits | None = None,
+    progress: bool = True,
+    report: Report = lambda values: None,
 ) -> SearchEnd:
     """Let a strategy ask until it is done. The uniform allocation and the best are scored on all windows in any case.
 
@@ -37,6 +46,7 @@ def run_search(
         boards: Scores on each kind of data that a round may name.
         limits: When to stop though the strategy is not done; its best so far is what was found then.
         progress: Show a progress bar.
+        report: Called after each round.
 
     Raises:
         ValueError: The strategy asks for a candidate that its space does not allow, or for unknown data.
@@ -52,7 +62,9 @@ def run_search(
                 best = strategy.best
                 _check(best, strategy)
                 if best in board.told:
-                    bar.show(best=board.value(best), uniform=uniform.value)
+                    values = {"best": board.value(best), "uniform": uniform.value}
+                    bar.show(**values)
+                    report(_named(values, strategy, limits, bar))
         except LimitReached as reached:
             reason = str(reached)
         else:
@@ -60,6 +72,14 @@ def run_search(
         _check(best, strategy)
         board.score([best])
     return SearchEnd(best, reason)
+
+
+def _named(values: dict[str, Any], strategy: Strategy, limits: Limits, bar: ProgressBar) -> dict[str, Any]:
+    """Values after a round, as trackers show them: those of the search in one group."""
+    values = values | {"evaluations": limits.evaluations, "seconds": bar.seconds}
+    if strategy.history and "stage" in strategy.history[-1]:
+        values["stage"] = strategy.history[-1]["stage"]
+    return {f"search/{name}": value for name, value in values.items()}
 
 
 def _answer(

@@ -87,7 +87,7 @@ class Guided(SteppedStrategy):
         walks = steps * (len(layers) * 4 * more + whole)
         orders = 2 * round(sum(layers) * 2 * (_NEAR * first + _NEARER * (broad - first)) + 3 * whole)
         swaps = 2 * (len(layers) * _SWAP_DEPTH**2 * more + 4 * whole)
-        raced = [heat.num_windows(self.options.sequence_length) for heat in HEATS]
+        raced = [min(heat.num_windows(self.options.sequence_length), whole) for heat in HEATS]
         neighbours = 2 * _NEIGHBOURS * round(raced[0] + HEATS[0].share * raced[1] + HEATS[1].share * whole)
         return (curves + walks + neighbours if self._can_move else 0) + orders + swaps
 
