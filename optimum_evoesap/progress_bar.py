@@ -40,13 +40,15 @@ class ProgressBar:
         total: About how much there is to do; it grows where it was too little.
         unit: What is counted.
         wanted: Show it; otherwise, and where the user has silenced bars, nothing is shown.
+        most_seconds: When the stage ends in any case; `None` for no such limit.
     """
 
-    def __init__(self, stage: str, total: int, unit: str, wanted: bool = True):
+    def __init__(self, stage: str, total: int, unit: str, wanted: bool = True, most_seconds: float | None = None):
         is_shown = wanted and are_bars_wanted()
         # Time left by the mean speed so far: rounds of a search are of unequal kinds. Each step is worth showing.
         self._bar = tqdm(total=total, desc=stage, unit=unit, smoothing=0, miniters=1, disable=not is_shown)
         self._done = self._skipped = 0
+        self._expected, self._most_seconds = total, most_seconds
         self._start = time.monotonic()
 
     def __enter__(self) -> ProgressBar:
@@ -77,7 +79,7 @@ class ProgressBar:
             count: How much; negative where it is to be done again.
         """
         self._done += count
-        self.expect_more(0)
+        self._set_total(self._reachable())
         self._bar.update(count)
 
     def skip(self, count: int) -> None:
@@ -90,22 +92,14 @@ class ProgressBar:
         self._bar.initial = self._skipped
         self.advance(count)
 
-    def expect(self, total: int) -> None:
-        """About how much there is to do in all, now that more is known.
-
-        Args:
-            total: That much; never less than what is done.
-        """
-        self._set_total(max(total, self._done))
-
     def expect_more(self, count: int) -> None:
         """So much is still to be done, at least.
 
         Args:
             count: How much.
         """
-        if self._bar.total is not None and self._done + count > self._bar.total:
-            self._set_total(self._done + count)
+        self._expected = max(self._expected, self._done + count)
+        self._set_total(self._reachable())
 
     def show(self, **values: Any) -> None:
         """Show values beside the bar, with four digits.
@@ -114,6 +108,14 @@ class ProgressBar:
             **values: By name.
         """
         self._bar.set_postfix({name: f"{value:.4f}" for name, value in values.items()}, refresh=False)
+
+    def _reachable(self) -> int:
+        """What is expected, or as much of it as is done by the limit at the speed so far."""
+        total = max(self._expected, self._done)
+        fresh, seconds = self._done - self._skipped, self.seconds
+        if self._most_seconds is None or not fresh or not seconds:
+            return total
+        return min(total, max(self._done, self._skipped + round(fresh / seconds * self._most_seconds)))
 
     def _set_total(self, total: int) -> None:
         if total != self._bar.total:

@@ -115,8 +115,20 @@ def test_a_total_is_never_exceeded(bars):
         bar.expect_more(8)
         bar.advance(8)
         bar.advance(3)
-        bar.expect(2)
     assert [counts(state) for state in bars()["search"]][-1] == (15, 15)
+
+
+def test_time_left_is_at_most_that_of_the_limit(bars, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("optimum_evoesap.progress_bar.time.monotonic", lambda: now[0])
+    with ProgressBar("search", 1000, "window", most_seconds=60) as bar:
+        bar.skip(100)
+        for _ in range(5):
+            now[0] += 10
+            bar.advance(20)
+        bar.expect_more(200)
+    # Two windows a second beside the first hundred: 220 in a minute.
+    assert [counts(state) for state in bars()["search"]][-2:] == [(200, 220), (200, 200)]
 
 
 def test_time_left_is_by_what_this_run_did(capsys, monkeypatch):

@@ -51,7 +51,7 @@ class RunEstimate:
     """About how long a run will take, without loading and saving, and what it needs beside the weights.
 
     Attributes:
-        stages: Stage by stage.
+        stages: `name`, `windows` and `seconds` of each stage.
         device_bytes: Memory of the GPU; 0 where the model is on the CPU.
         host_bytes: Memory of the host; on the CPU that of a forward pass comes to it.
         checkpoint_bytes: Size of the checkpoint that is written; of the uniform allocation.

@@ -53,7 +53,8 @@ def run_search(
     """
     board, limits = boards[SEARCH], limits or Limits()
     best, reason = strategy.uniform, "the strategy has no more to ask"
-    with ProgressBar("search", _expected_windows(strategy, boards, limits), "window", progress) as bar:
+    expected = _expected_windows(strategy, boards, limits)
+    with ProgressBar("search", expected, "window", progress, limits.seconds) as bar:
         limits.spend(board.num_new([strategy.uniform]) / board.scorer.num_windows)
         (uniform,) = board.score([strategy.uniform])
         try:

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from transformers import PreTrainedModel
 
 from ..calibration.observer import observe_experts
 from ..configuration import EvoESAPConfig
 from ..fitness.slices import SliceScorer
 from ..kernels.forward.fused_forward import fused_forward
-from ..models.batching import Batch
+from ..models.batching import Batch, Windows, in_batches_of
 from ..models.output_head import final_hidden_states
 from ..models.sparse_model import SparseModel
 from .allocation import AllocationSpace
@@ -74,11 +75,9 @@ def time_work(
         torch.cuda.reset_peak_memory_stats(device)
     tokens = batch["input_ids"].numel()
     with torch.random.fork_rng(devices=devices), fused_forward(model):
-        hidden = final_hidden_states(model, inputs)
-        hidden_bytes = hidden.shape[-1] * hidden.element_size()
-        del hidden
+        hidden_bytes = _hidden_bytes(model, inputs)
         observe = _seconds(lambda: observe_experts(sparse_model, [batch], progress=False), device) / tokens
-        forward = _seconds(lambda: final_hidden_states(model, inputs), device) / tokens
+        forward = _seconds(lambda: _run(model, inputs), device) / tokens
         score = 0.0
         if scored is not None:
             order = {layer: list(range(total)) for layer, total in zip(space.layers, space.num_experts)}
@@ -87,6 +86,21 @@ def time_work(
             score = _seconds(lambda: scorer.score(candidate), device) / scored["input_ids"].numel()
     peak = torch.cuda.max_memory_allocated(device) - held if devices else 0
     return Timings(observe, forward, score, hidden_bytes, peak)
+
+
+def _run(model: PreTrainedModel, inputs: Batch) -> None:
+    """The forward pass, in parts where the memory is short."""
+
+    def run(part: Batch) -> None:
+        final_hidden_states(model, part)
+
+    Windows([inputs]).for_each(run)
+
+
+def _hidden_bytes(model: PreTrainedModel, inputs: Batch) -> int:
+    (first, *_) = in_batches_of([inputs], 1)
+    hidden = final_hidden_states(model, first)
+    return hidden.shape[-1] * hidden.element_size()
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:

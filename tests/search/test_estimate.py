@@ -13,6 +13,7 @@ from safetensors import safe_open
 
 from optimum_evoesap import EvoESAPConfig, MoEPruner
 from tests.pruning import SMALL, make_pruner, rows
+from tests.short_memory import limit_memory
 
 
 TINY_MOE = Path(__file__).parents[2] / "examples" / "tiny_moe"
@@ -102,6 +103,13 @@ def test_memory_is_that_of_what_is_kept():
     scored = 4 * 15 + 6 * 15  # every token but the first of each window, on search and calibration data
     teacher, waiting = scored * (hidden + 24), 4 * 6 * 16 * hidden
     assert (estimate.device_bytes, estimate.host_bytes) == (0, teacher + waiting)
+
+
+def test_a_batch_that_does_not_fit_is_timed_in_parts():
+    pruner = make_pruner()
+    calls = limit_memory(pruner.model, 1)
+    estimate = pruner.estimate(rows(), rows(seed=1))
+    assert all(low > 0 for low, _ in (stage.seconds for stage in estimate.stages)) and max(calls) == 2
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 1, reason="needs a GPU")
