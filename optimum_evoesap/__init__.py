@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .pruner import MoEPruner
     from .reports.inspection import inspect_model
     from .reports.result import PruningResult
+    from .search.estimate import RunEstimate
     from .search.rounds import Round
     from .search.strategies import SteppedStrategy, Strategy, register_strategy
 
@@ -33,6 +34,7 @@ _PUBLIC = {
     "MoEPruner": "pruner",
     "PruningResult": "reports.result",
     "Round": "search.rounds",
+    "RunEstimate": "search.estimate",
     "SteppedStrategy": "search.strategies",
     "Strategy": "search.strategies",
     "esap": "fitness",
@@ -51,6 +53,7 @@ __all__ = [
     "MoEPruner",
     "PruningResult",
     "Round",
+    "RunEstimate",
     "SteppedStrategy",
     "Strategy",
     "__version__",

@@ -194,6 +194,9 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
         for name in ("packing", "uniform_counts", "protect_super_experts", "guard"):
             if not isinstance(getattr(self, name), bool):
                 self._fail(name, "give True or False.")
+        trackers = [self.report_to] if isinstance(self.report_to, str) else self.report_to
+        if trackers is not None and not (isinstance(trackers, list) and all(_is_name(each) for each in trackers)):
+            self._fail("report_to", "give the name of a tracker, such as trackio, a list of names, or None.")
         if self.racing not in (True, False, None):
             self._fail("racing", "give True, False, or None for what suits the strategy.")
         if self.columns is not None and not isinstance(self.columns, dict):
@@ -272,6 +275,10 @@ def _check_names(options: dict[str, Any]) -> None:
         close = difflib.get_close_matches(unknown[0], (*_OPTION_NAMES, "preset"), n=1)
         hint = f"; did you mean {close[0]!r}?" if close else f"; the fields are {', '.join(_OPTION_NAMES)}."
         raise ValueError(f"EvoESAPConfig has no field {unknown[0]!r} (value {options[unknown[0]]!r}){hint}")
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 def _is_count(value: Any, low: int) -> bool:

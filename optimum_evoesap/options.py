@@ -128,6 +128,11 @@ class EvoESAPOptions:
         True,
         "Take the uniform allocation where the one that was searched does not beat it on held-out windows.",
     )
+    report_to: str | list[str] | None = _option(
+        None,
+        "Trackers that follow the run: trackio, tensorboard, wandb or another that accelerate knows, as one name or "
+        "several; all for those that are installed. By default none.",
+    )
     seed: int = _option(42, "Seed of the data order and of the search.")
     # For `EvoESAPConfig`. What it stands for is kept, not its name: other values may have been given next to it.
     preset: InitVar[str | None] = None

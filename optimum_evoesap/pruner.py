@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,7 @@ from .models.size import model_size
 from .models.sparse_model import SparseModel
 from .reports.applied import applied_result, configuration_of, is_result, read_result
 from .reports.base_check import check_result, warn_of_another_base
+from .reports.outlook import describe_estimate
 from .reports.progress import progress_rows
 from .reports.ranking import Ranking
 from .reports.record import record_run
@@ -43,6 +45,8 @@ from .run.expert_scores import expert_scores
 from .run.folder_lock import FolderLock
 from .run.inputs import ModelInputs
 from .run.state import RunState
+from .run.trackers import Trackers
+from .search.estimate import RunEstimate, estimate_run
 from .search.find import SearchData, SearchOutcome, find_allocation
 from .search.inputs import search_inputs
 from .search.planning import allocation_space, explicit_counts, fixed_allocation
@@ -51,6 +55,8 @@ from .search.told_scores import ToldScores
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
+
+logger = logging.getLogger(__name__)
 
 
 class MoEPruner(ShortRepr, OptimumQuantizer):
@@ -108,6 +114,8 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         self._expert_scores: dict[int, Tensor] = {}
         self._found: SearchOutcome | None = None
         self._inputs = ModelInputs(self.model, self.config, tokenizer)
+        name = Path(self.model.name_or_path).name or type(self.model).__name__
+        self._trackers = Trackers(self.config.report_to, name, lambda: self.config.to_dict())
         self._state = RunState()
         self._is_whole = True
 
@@ -232,6 +240,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
                 self._walk(calibration_data, search_data, result, ranking)
             finally:
                 self._state = RunState()  # stages that are called later are not of that run
+                self._trackers.finish()
             if save_directory is not None:
                 names = self._write(save_directory, remote_code=remote_code)
                 if push is not None:
@@ -256,6 +265,32 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
                 f"file_prefix={file_prefix!r}: a transformers checkpoint has fixed file names; leave it out."
             )
         return self.prune(save_directory=save_dir, **kwargs)
+
+    def estimate(
+        self, calibration_data: Any = None, search_data: Any = None, ranking: str | Path | None = None
+    ) -> RunEstimate:
+        """About how long `prune` with the same arguments will take, and the memory and disk that it needs.
+
+        The data are prepared and one batch of each kind of work is timed; nothing is written. `prune` logs the same
+        before its work, at the level INFO.
+
+        Args:
+            calibration_data: As in `prune`.
+            search_data: As in `prune`.
+            ranking: As in `prune`.
+
+        Raises:
+            ValueError: Wrong data or a broken model, as in `prune`.
+        """
+        self._check_whole()
+        _check_effect(calibration_data, search_data, None, ranking)
+        if ranking is not None:
+            self.load_ranking(ranking)
+        self._prepare(calibration_data, search_data)
+        return self._estimate(has_ranking=ranking is not None)
+
+    def _estimate(self, has_ranking: bool) -> RunEstimate:
+        return estimate_run(self.sparse_model, self.config, self.space, self._inputs, has_ranking)
 
     def calibrate(self, calibration_data: Any = None) -> ExpertStatistics:
         """Run the model once over the calibration data and measure what each expert does.
@@ -359,7 +394,8 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         self._found = None
         data, told = self._search_data(search_data)
         with fused_forward(self.model):
-            self._found = find_allocation(self.sparse_model, self.order, self.space, self.config, data, told)
+            given = (self.sparse_model, self.order, self.space, self.config, data, told)
+            self._found = find_allocation(*given, report=self._trackers.log)
         return self._found.best.removed(self.space.num_experts)
 
     def apply(
@@ -422,6 +458,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
 
     def _remove(self, found: SearchOutcome, result: PruningResult) -> PreTrainedModel:
         self._found, self._is_whole = found, False
+        self._trackers.finish()
         self.sparse_model.remove(found.best)
         result.parameters["after"], result.size_in_bytes["after"] = model_size(self.model)
         self.result = result
@@ -521,9 +558,13 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         if ranking is not None:
             self.load_ranking(ranking)
         self._prepare(calibration_data, search_data)
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("%s", describe_estimate(self._estimate(has_ranking=ranking is not None)))
         if ranking is None:
-            self.calibrate()
-            self.rank()
+            with self._trackers.timed("calibrate"):
+                self.calibrate()
+            with self._trackers.timed("rank"):
+                self.rank()
         self.search()
         self.apply()
 

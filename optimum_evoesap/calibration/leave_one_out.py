@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
-from tqdm.auto import tqdm
 
 from ..fitness.slices import SliceScorer
 from ..fitness.window_scores import WindowScores
+from ..progress_bar import ProgressBar
 from .left_out import experts_left_out
 from .measured import Measurement, register_measured_criterion
 
@@ -28,7 +28,7 @@ def leave_one_out(measurement: Measurement, layers: Sequence[int]) -> Iterator[t
     scorer = SliceScorer(measurement.sparse_model, measurement.batches, rows_at_once=measurement.rows_at_once)
     by_index = {layer.index: layer for layer in measurement.sparse_model.layers}
     total = sum(by_index[layer].num_experts for layer in layers)
-    with tqdm(total=total, desc="rank by esap", unit="expert", disable=not measurement.progress) as bar:
+    with ProgressBar("rank by esap", total, "expert", measurement.progress) as bar:
         for index in layers:
             layer = by_index[index]
             left_out = experts_left_out(layer, measurement.statistics.layers[index])
@@ -39,7 +39,7 @@ def leave_one_out(measurement: Measurement, layers: Sequence[int]) -> Iterator[t
             def keep(found: dict[int, WindowScores], losses: torch.Tensor = losses) -> None:
                 for expert, scores in found.items():
                     losses[expert] = 1.0 - scores.mean
-                bar.update(len(found))
+                bar.advance(len(found))
 
             scorer.score_each(candidates, keep)
             yield index, losses

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import torch
-from tqdm.auto import tqdm
 
 from ..adapters import MoEBlock, MoELayer, Routes
 from ..adapters.block import Record
 from ..models.batching import Batch, Windows
 from ..models.output_head import final_hidden_states
 from ..models.sparse_model import SparseModel
+from ..progress_bar import ProgressBar
 from .statistics import ExpertStatistics, LayerStatistics
 
 
@@ -170,14 +170,14 @@ def observe_experts(sparse_model: SparseModel, batches: Sequence[Batch], progres
     num_windows = sum(len(batch["input_ids"]) for batch in batches)
     with (
         ExpertObserver(sparse_model.layers) as observer,
-        tqdm(total=num_windows, desc="calibrate", unit="window", disable=not progress) as bar,
+        ProgressBar("calibrate", num_windows, "window", progress) as bar,
     ):
 
         def observe(batch: Batch) -> None:
             inputs = {name: value for name, value in batch.items() if name != "labels"}
             with observer.batch(inputs["input_ids"], inputs.get("attention_mask")):
                 final_hidden_states(sparse_model.model, inputs)
-            bar.update(len(inputs["input_ids"]))
+            bar.advance(len(inputs["input_ids"]))
 
         Windows(batches).for_each(observe)
         statistics = observer.statistics()

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
 import torch
-from tqdm.auto import tqdm
 
 from ..models.batching import Batch, Windows
 from ..models.output_head import final_hidden_states
+from ..progress_bar import ProgressBar
 from .layer_change import LayerChange
 from .measured import Measurement, register_measured_criterion
 
@@ -48,21 +48,21 @@ def _measure(changes: list[LayerChange], measurement: Measurement) -> None:
     devices = [model.device] if model.device.type == "cuda" else []
     num_calls = sum(len(change.modules) for change in changes)
     num_windows = sum(len(batch["input_ids"]) for batch in measurement.batches)
-    progress = tqdm(total=num_calls * num_windows, desc="reconstruct", unit="layer", disable=not measurement.progress)
+    progress = ProgressBar("rank by reconstruction", num_calls * num_windows, "layer", measurement.progress)
 
     def measure(batch: Batch) -> None:
         inputs = {name: value for name, value in batch.items() if name != "labels"}
-        before, windows = progress.n, len(inputs["input_ids"])
+        before, windows = progress.done, len(inputs["input_ids"])
         try:
             with ExitStack() as undo:
                 for change in changes:
-                    change.watch(_real_tokens(inputs), lambda: progress.update(windows), undo)
+                    change.watch(_real_tokens(inputs), lambda: progress.advance(windows), undo)
                 # DiffusionGemma starts from random tokens: the same ones, whatever ran before.
                 undo.enter_context(torch.random.fork_rng(devices=devices))
                 torch.manual_seed(measurement.seed)
                 final_hidden_states(model, inputs)
         except torch.OutOfMemoryError:
-            progress.update(before - progress.n)
+            progress.advance(before - progress.done)
             raise
         for change in changes:
             change.end_batch()

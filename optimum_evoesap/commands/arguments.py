@@ -169,6 +169,7 @@ def _value_settings(name: str, kind: Any) -> dict[str, Any]:
         "allocation": (parse_allocation, "guided|evolution|uniform|N,N,..."),
         "columns": (parse_columns, "ROLE=COLUMN,..."),
         "keep": (parse_keep, "JSON"),
+        "report_to": (_names, "NAME,..."),
         "target_size": (str, "SIZE"),
     }
     choices = typing.get_args(kind) or (kind,)
@@ -187,6 +188,10 @@ def _or_none(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     # argparse names the type in its message about a wrong value.
     parse_or_none.__name__ = parse.__name__
     return parse_or_none
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
 
 
 def _read_json(text: str) -> Any:

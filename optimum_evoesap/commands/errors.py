@@ -1,21 +1,26 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""Errors that the user can fix are shown in one line; everything else is a bug and keeps its traceback."""
+"""Errors that the user can fix, and Ctrl-C, are shown in one line; all else is a bug and keeps its traceback."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
 EXIT_CODE = 2  # as argparse has it for wrong options
+INTERRUPTED = 130  # as shells have it for what Ctrl-C has ended
 
 
 @contextmanager
-def errors_in_one_line() -> Iterator[None]:
+def errors_in_one_line(what_is_left: Callable[[], str] = lambda: "Nothing was written.") -> Iterator[None]:
     """Turn the exceptions that the package raises for its users into `error: ...` on stderr and exit code 2.
 
     Wrong values are `ValueError`; files, folders, the Hub and the network are `OSError` (also in huggingface_hub).
+    Ctrl-C becomes a line that begins with `Stopped`, and exit code 130.
+
+    Args:
+        what_is_left: After Ctrl-C says in a sentence or two what was kept, and how to go on.
 
     Raises:
         SystemExit: In place of such an exception.
@@ -25,3 +30,6 @@ def errors_in_one_line() -> Iterator[None]:
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(EXIT_CODE) from error
+    except KeyboardInterrupt as interrupt:
+        print(f"Stopped. {what_is_left()}", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from interrupt

@@ -19,6 +19,7 @@ from .arguments import (
     source_options,
 )
 from .errors import errors_in_one_line
+from .interrupted import what_is_left_in
 from .output import add_hub_options, add_loading_options, add_output_options, hub_arguments
 
 
@@ -52,6 +53,14 @@ class PruneCommand(BaseOptimumCLICommand):
             action="store_false",
             help="Start again, also where a killed run left its state in the output folder (default: go on with it)",
         )
+        add_option(
+            output,
+            "--dry-run",
+            default=False,
+            action="store_true",
+            help="Load the model and the data, time a batch of each kind of work, print about how long the run will "
+            "take and what it needs, and stop; nothing is written (default: off)",
+        )
         pruning = parser.add_argument_group("pruning")
         add_option(
             pruning,
@@ -70,7 +79,7 @@ class PruneCommand(BaseOptimumCLICommand):
 
     def run(self) -> None:
         """Prune, save, push, and print a summary."""
-        with errors_in_one_line():
+        with errors_in_one_line(what_is_left_in(self.args.output)):
             _run(self.args)
 
 
@@ -78,6 +87,7 @@ def _run(args: Namespace) -> None:
     from ..checkpoint.files import check_output_folder
     from ..models.hub_file import find_file
     from ..pruner import MoEPruner
+    from ..reports.outlook import describe_estimate
     from ..reports.ranking import RANKING_NAME
     from ..reports.result import PruningResult
     from ..reports.summary import summarize
@@ -98,6 +108,9 @@ def _run(args: Namespace) -> None:
         device_map=args.device_map,
         **source_options(args),
     )
+    if args.dry_run:
+        print(describe_estimate(pruner.estimate(ranking=ranking)))
+        return
     pruner.prune(args.output, resume=args.resume, remote_code=args.remote_code, ranking=ranking, **hub)
     print(summarize(PruningResult.load(args.output), args.output))
 

@@ -10,6 +10,8 @@ import torch
 
 # Hidden states of the teacher that stay on the device.
 DEVICE_BYTES = 4 * 10**9
+# Beside its hidden state, of each scored position: where it is, the next token, a draw, and the log-sum-exp.
+POSITION_BYTES = 8 + 8 + 4 + 4
 
 
 @dataclass

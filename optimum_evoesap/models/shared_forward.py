@@ -19,7 +19,7 @@ from .waiting import WaitingRoom
 logger = logging.getLogger(__name__)
 
 # Outputs of layers that wait on a GPU until the candidates that start from them have run.
-_DEVICE_BYTES = 2 * 10**9
+WAITING_BYTES = 2 * 10**9
 # How far rows that share a batch may lie from what they are alone, as a share of their mean size: far more than
 # rounding, far less than what happens to a model whose rows are not independent.
 _ROUNDING = 0.05
@@ -84,7 +84,7 @@ class SharedForward:
         self._num_layers = len(self._forward.decoder_layers)
         self.starts: dict[int, bool] = {}
         self._shares_rows: bool | None = None
-        self._room = WaitingRoom(_DEVICE_BYTES)
+        self._room = WaitingRoom(WAITING_BYTES)
         self._says_whole(not self._num_layers)
 
     @torch.no_grad()

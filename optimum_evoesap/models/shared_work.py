@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 Kept = Mapping[int, Sequence[int]]
 
 # Forks whose outputs wait at once: each holds one layer's outputs for all windows.
-_MOST_WAITING = 3
+MOST_WAITING = 3
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def _fork(
         parts[kept[one][place]].append(one)
     shares = sorted((part for part in parts.values() if len(part) > 1), key=len)
     # While the last branch runs nothing waits here; the others leave the outputs of this fork waiting.
-    room = max(0, _MOST_WAITING - waiting)
+    room = max(0, MOST_WAITING - waiting)
     alone = [one for part in parts.values() if len(part) == 1 for one in part]
     if len(parts) == 1:
         alone, shares = members, []

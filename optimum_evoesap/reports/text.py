@@ -56,6 +56,13 @@ def short_bytes(number: int) -> str:
     return _short(number, _BYTE_UNITS, " ")
 
 
+def duration(seconds: float) -> str:
+    """A time in short, such as `40 s`, `12 min` or `3.5 h`."""
+    if seconds < 60:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.2g} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def _short(number: int, units: Sequence[tuple[float, str]], space: str) -> str:
     for size, unit in units:
         if number >= size:

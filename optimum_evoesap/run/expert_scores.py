@@ -19,6 +19,10 @@ from .inputs import ModelInputs
 from .state import RunState
 
 
+# What the names of the pieces begin with.
+RANKING = "ranking-"
+
+
 def expert_scores(
     config: EvoESAPConfig,
     sparse_model: SparseModel,
@@ -53,7 +57,7 @@ def _measured_scores(
 ) -> dict[int, torch.Tensor]:
     measure = MEASURED_CRITERIA[criterion]
     key = state.key(measurement.sparse_model.model, fingerprint, criterion, measurement.seed, code_digest(measure))
-    name = f"ranking-{criterion}"
+    name = f"{RANKING}{criterion}"
     found = dict(state.load_series(name, key, _read))
     layers = {layer.index: layer.num_experts for layer in measurement.sparse_model.layers}
     missing = [index for index in layers if index not in found]

@@ -90,7 +90,7 @@ class ScoreBoard:
         Args:
             candidates: The candidates.
             num_windows: So many windows, rounded up to whole batches; all of them for `None`.
-            after: Called with the number of candidates that were scored together.
+            after: Called as candidates are scored, with the windows of them that were, summed over the candidates.
         """
         stop = self.scorer.whole_batches(num_windows)
         new: dict[int, list[Candidate]] = defaultdict(list)
@@ -105,6 +105,10 @@ class ScoreBoard:
         self._asked |= {one: max(stop, self._asked.get(one, 0)) for one in candidates}
         return [self.told[one].first(stop).by_worst(self._domains) for one in candidates]
 
+    def value(self, candidate: Candidate) -> float:
+        """What a candidate that was scored is worth, as strategies are told it."""
+        return self.told[candidate].by_worst(self._domains).value
+
     def save(self) -> None:
         """Keep what was scored since."""
         self.told.save(self.scorer.batch_size)
@@ -118,6 +122,6 @@ class ScoreBoard:
                 self.told.add(group[number], scores, first)
             if time.monotonic() - self._last_save > _SECONDS_BETWEEN_SAVES:
                 self.save()
-            after(len(found))
+            after(len(found) * (stop - first))
 
         self.scorer.score_each(group, scored, first, stop, known)

@@ -18,7 +18,7 @@ from .board import ScoreBoard
 from .candidate import Candidate
 from .guard import Verdict, choose, compare_by_domain, compare_with_uniform
 from .limits import Limits
-from .loop import run_search
+from .loop import Report, run_search
 from .planning import fixed_allocation
 from .rounds import CALIBRATION, SEARCH
 from .strategies import STRATEGIES, FixedAllocation, Racing, Strategy
@@ -83,6 +83,7 @@ def find_allocation(
     config: EvoESAPConfig,
     data: SearchData,
     told: Mapping[str, ToldScores] | None = None,
+    report: Report = lambda values: None,
 ) -> SearchOutcome:
     """Search `space`, then compare with the uniform allocation on held-out batches.
 
@@ -93,13 +94,14 @@ def find_allocation(
         config: Strategy, fitness, sizes and seed; an allocation that it gives is scored only.
         data: The batches.
         told: For each kind of data, keeps the scores, and brings those of a killed run.
+        report: Called after each round, and with the comparison on held-out batches.
     """
     strategy = make_strategy(order, space, config)
     if not data.search:
         return SearchOutcome(strategy.best)
     boards = _boards(sparse_model, config, data, told or {})
     # An allocation that is given is scored whatever the limits of a search are.
-    end = run_search(strategy, boards, Limits.of(config) if config.is_searched else None)
+    end = run_search(strategy, boards, Limits.of(config) if config.is_searched else None, report=report)
     scores = {name: boards[SEARCH].told[one] for name, one in (("best", end.best), ("uniform", strategy.uniform))}
     reason = end.reason if config.is_searched else ""
     if not data.holdout:
@@ -111,6 +113,7 @@ def find_allocation(
     scorer = _scorer(sparse_model, config, data.holdout, batch_size)
     domains = data.holdout_domains if config.goal == "worst" else ()
     verdict = compare_with_uniform(scorer, end.best, strategy.uniform, config, domains)
+    report({f"held-out/{name}": value for name, value in verdict.values.items()})
     chosen = choose(end.best, strategy.uniform, verdict, config)
     scores |= _held_out(verdict, is_rejected=chosen != end.best)
     if chosen != end.best:

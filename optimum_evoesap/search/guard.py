@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ..configuration import EvoESAPConfig
 from ..fitness.slices import SliceScorer
 from ..fitness.window_scores import WindowScores
+from ..progress_bar import ProgressBar
 from .candidate import Candidate
 from .comparison import paired_interval
 
@@ -32,6 +33,12 @@ class Verdict:
     interval: tuple[float, float]
 
     @property
+    def values(self) -> dict[str, float]:
+        """Both scores and the ends of the interval, by name."""
+        low, high = self.interval
+        return {"best": self.best.value, "uniform": self.uniform.value, "gain_low": low, "gain_high": high}
+
+    @property
     def beats_uniform(self) -> bool:
         """Whether the whole interval lies above zero."""
         return self.interval[0] > 0
@@ -43,6 +50,7 @@ def compare_with_uniform(
     uniform: Candidate,
     config: EvoESAPConfig,
     domains: Sequence[str] = (),
+    progress: bool = True,
 ) -> Verdict:
     """Compare a candidate with the uniform allocation, and say so where it is not better.
 
@@ -52,9 +60,16 @@ def compare_with_uniform(
         uniform: That of the uniform allocation.
         config: Says where the candidate comes from, and the seed of the draws.
         domains: Domain of each window, where the worst of them is what counts.
+        progress: Show a progress bar.
     """
-    scores = scorer.score(best).by_worst(domains)
-    others = scores if best == uniform else scorer.score(uniform).by_worst(domains)
+    both = list(dict.fromkeys((best, uniform)))
+    found: dict[Candidate, WindowScores] = {}
+    with ProgressBar("held-out", len(both) * scorer.num_windows, "window", progress) as bar:
+        for candidate in both:
+            found[candidate] = scorer.score(candidate).by_worst(domains)
+            bar.show(**{name: found[one].value for name, one in zip(("best", "uniform"), found)})
+            bar.advance(scorer.num_windows)
+    scores, others = found[best], found[uniform]
     verdict = Verdict(scores, others, paired_interval(scores, others, config.seed))
     if not verdict.beats_uniform and (config.is_searched or best != uniform):
         logger.warning(

@@ -17,7 +17,7 @@ from .told_scores import ToldScores
 
 
 # Windows on which a strategy may measure experts again, as a multiple of those of the criterion.
-_TIMES_AGAIN = 4
+TIMES_AGAIN = 4
 # What the score of a candidate depends on, beside model, order and data. The sizes of the search are not among them:
 # a run with more generations goes on from the scores of one with fewer.
 _SCORE_OPTIONS = ("fitness", "holdout_fraction", "batch_size", "seed")
@@ -48,7 +48,7 @@ def search_inputs(
     known = {SEARCH: told(SEARCH, data)}
     if "calibration" not in inputs.prepared:  # the statistics came from elsewhere
         return SearchData(search, holdout, (), *domains), known
-    broad = inputs.criterion_data(_TIMES_AGAIN)
+    broad = inputs.criterion_data(TIMES_AGAIN)
     known[CALIBRATION] = told(CALIBRATION, broad)
     # So that a strategy can take a first look at as few windows as the criterion was measured on.
     calibration = in_batches_of(list(inputs.batches(broad)), config.criterion_windows)

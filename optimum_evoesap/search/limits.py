@@ -52,6 +52,20 @@ class Limits:
             raise LimitReached(f"max_evaluations={self.max_evaluations:g} are used up")
         self.evaluations = after
 
+    @property
+    def seconds(self) -> float | None:
+        """The minutes in seconds; `None` for no limit."""
+        return None if self.max_minutes is None else 60 * self.max_minutes
+
+    def cut(self, windows: int, search_windows: int) -> int:
+        """So many windows, or as many as the evaluations allow.
+
+        Args:
+            windows: How many candidates would be scored on, summed over the candidates.
+            search_windows: Those of one evaluation.
+        """
+        return windows if self.max_evaluations is None else min(windows, round(self.max_evaluations * search_windows))
+
     def check_time(self) -> None:
         """Check the clock.
 

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from tqdm.auto import tqdm
-
+from ..progress_bar import ProgressBar
 from .board import ScoreBoard
 from .candidate import Candidate, check_candidate
 from .limits import LimitReached, Limits
@@ -28,8 +28,16 @@ class SearchEnd:
     reason: str
 
 
+# Called with what a bar or a tracker may want to show.
+Report = Callable[[dict[str, Any]], None]
+
+
 def run_search(
-    strategy: Strategy, boards: Mapping[str, ScoreBoard], limits: Limits | None = None, progress: bool = True
+    strategy: Strategy,
+    boards: Mapping[str, ScoreBoard],
+    limits: Limits | None = None,
+    progress: bool = True,
+    report: Report = lambda values: None,
 ) -> SearchEnd:
     """Let a strategy ask until it is done. The uniform allocation and the best are scored on all windows in any case.
 
@@ -38,13 +46,15 @@ def run_search(
         boards: Scores on each kind of data that a round may name.
         limits: When to stop though the strategy is not done; its best so far is what was found then.
         progress: Show a progress bar.
+        report: Called after each round.
 
     Raises:
         ValueError: The strategy asks for a candidate that its space does not allow, or for unknown data.
     """
     board, limits = boards[SEARCH], limits or Limits()
     best, reason = strategy.uniform, "the strategy has no more to ask"
-    with tqdm(total=strategy.num_candidates, desc="search", unit="candidate", disable=not progress) as bar:
+    expected = _expected_windows(strategy, boards, limits)
+    with ProgressBar("search", expected, "window", progress, limits.seconds) as bar:
         limits.spend(board.num_new([strategy.uniform]) / board.scorer.num_windows)
         (uniform,) = board.score([strategy.uniform])
         try:
@@ -53,8 +63,9 @@ def run_search(
                 best = strategy.best
                 _check(best, strategy)
                 if best in board.told:
-                    means = {"best": board.told[best].mean, "uniform": uniform.mean}
-                    bar.set_postfix({name: f"{mean:.4f}" for name, mean in means.items()})
+                    values = {"best": board.value(best), "uniform": uniform.value}
+                    bar.show(**values)
+                    report(_named(values, strategy, limits, bar))
         except LimitReached as reached:
             reason = str(reached)
         else:
@@ -64,7 +75,17 @@ def run_search(
     return SearchEnd(best, reason)
 
 
-def _answer(strategy: Strategy, asked: Round, boards: Mapping[str, ScoreBoard], limits: Limits, bar: tqdm) -> None:
+def _named(values: dict[str, Any], strategy: Strategy, limits: Limits, bar: ProgressBar) -> dict[str, Any]:
+    """Values after a round, as trackers show them: those of the search in one group."""
+    values = values | {"evaluations": limits.evaluations, "seconds": bar.seconds}
+    if strategy.history and "stage" in strategy.history[-1]:
+        values["stage"] = strategy.history[-1]["stage"]
+    return {f"search/{name}": value for name, value in values.items()}
+
+
+def _answer(
+    strategy: Strategy, asked: Round, boards: Mapping[str, ScoreBoard], limits: Limits, bar: ProgressBar
+) -> None:
     if asked.data not in boards:
         raise ValueError(
             f"The strategy {type(strategy).__name__} asks for scores on {asked.data!r} data; there are "
@@ -73,15 +94,26 @@ def _answer(strategy: Strategy, asked: Round, boards: Mapping[str, ScoreBoard], 
     for candidate in asked.candidates:
         _check(candidate, strategy, any_budget=True)
     board = boards[asked.data]
-    limits.spend(board.num_new(asked.candidates, asked.num_windows) / boards[SEARCH].scorer.num_windows)
+    new, before = board.num_new(asked.candidates, asked.num_windows), bar.done
+    limits.spend(new / boards[SEARCH].scorer.num_windows)
+    bar.expect_more(new)
 
-    def after(count: int) -> None:
-        bar.update(count)
+    def after(windows: int) -> None:
+        bar.advance(windows)
         limits.check_time()
 
     after(0)
     for candidate, scores in zip(asked.candidates, board.score(asked.candidates, asked.num_windows, after)):
         strategy.tell(candidate, scores)
+    bar.skip(before + new - bar.done)  # what an earlier run had scored
+
+
+def _expected_windows(strategy: Strategy, boards: Mapping[str, ScoreBoard], limits: Limits) -> int:
+    """About how many windows there are to score candidates on."""
+    return limits.cut(
+        strategy.expected_windows({kind: board.scorer.num_windows for kind, board in boards.items()}),
+        boards[SEARCH].scorer.num_windows,
+    )
 
 
 def _check(candidate: Candidate, strategy: Strategy, any_budget: bool = False) -> None:

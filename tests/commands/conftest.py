@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 
 import pytest
@@ -70,4 +71,6 @@ def cli(monkeypatch, capsys):
         printed = capsys.readouterr()
         return code, printed.out, printed.err
 
-    return run
+    yield run
+    # A command lets the package say more; other tests in this process are not to do the work of that.
+    logging.getLogger("optimum_evoesap").setLevel(logging.NOTSET)

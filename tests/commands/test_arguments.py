@@ -40,7 +40,7 @@ def test_a_configuration_whose_data_were_given_in_memory_says_which_to_give(cli,
 
 
 def test_every_field_is_an_option_under_both_spellings():
-    values = {"allocation": "uniform", "columns": "text=body", "keep": '{"0": [3, 5]}'}
+    values = {"allocation": "uniform", "columns": "text=body", "keep": '{"0": [3, 5]}', "report_to": "wandb, trackio"}
     kinds = {int: ("5", 5), float: ("0.5", 0.5), str: ("esap", "esap")}
     for field in dataclasses.fields(EvoESAPOptions):
         if field.type.startswith("bool"):
@@ -52,6 +52,7 @@ def test_every_field_is_an_option_under_both_spellings():
         text, value = kinds[kind]
         text = values.get(field.name, text)
         read = {"allocation": "uniform", "columns": {"text": "body"}, "keep": {0: [3, 5]}}
+        read["report_to"] = ["wandb", "trackio"]
         value = read.get(field.name, value)
         for name in (field.name, field.name.replace("_", "-")):
             assert given_options(parse(f"--{name}", text)) == {field.name: value}

@@ -42,16 +42,31 @@ def test_prune_adds_code_when_asked_to(option, cli, checkpoint, data, tmp_path):
     assert (tmp_path / "out" / "modeling_evoesap.py").exists() == bool(option)
 
 
-def test_prune_from_a_ranking_at_another_budget(cli, checkpoint, data, tmp_path):
+def test_prune_from_a_ranking_at_another_budget(cli, checkpoint, data, tmp_path, caplog):
     first, second, whole = (tmp_path / name for name in ("first", "second", "whole"))
     given = ["-m", checkpoint, *FAST, "--search-dataset", data, "--device-map", "none"]
     assert cli("prune", "-o", first, "--sparsity", "0.5", "--calibration-dataset", data, *given)[0] == 0
-    code, _, error = cli("prune", "-o", second, "--sparsity", "0.25", "--ranking", first, *given)
-    assert code == 0 and "calibrate" not in error
+    assert "calibrate" in caplog.text, "the estimate names each stage"
+    caplog.clear()
+    assert cli("prune", "-o", second, "--sparsity", "0.25", "--ranking", first, *given)[0] == 0
+    assert "held-out" in caplog.text and "calibrate" not in caplog.text
     assert cli("prune", "-o", whole, "--sparsity", "0.25", "--calibration-dataset", data, *given)[0] == 0
     assert PruningResult.load(second).kept_experts == PruningResult.load(whole).kept_experts
     code, _, error = cli("prune", "-o", tmp_path / "third", "--ranking", tmp_path, *given)
     assert code == 2 and "evoesap_ranking.json" in error
+
+
+def test_a_dry_run_writes_nothing(cli, checkpoint, data, tmp_path):
+    out = tmp_path / "out"
+    given = ["prune", "-m", checkpoint, "-o", out, "--sparsity", "0.5", *FAST, *data_options(data), "--dry-run"]
+    code, printed, error = cli(*given)
+    assert code == 0, error
+    lines = [line.split() for line in printed.splitlines()]
+    assert [line[0] for line in lines[2:7]] == ["calibrate", "rank", "search", "held-out", "all"]
+    assert "Memory beside the weights" in printed and "Checkpoint: " in printed
+    assert not out.exists()
+    code, _, error = cli(*given, "--search-dataset", tmp_path / "nothing.jsonl")
+    assert code == 2 and error.splitlines()[-1].startswith("error:"), "what is wrong with the data is found too"
 
 
 def test_prune_as_its_own_process_and_push(checkpoint, data, tmp_path):

@@ -76,11 +76,11 @@ def test_the_tree_costs_at_most_what_whole_passes_cost(problem):
 @given(problems(), st.integers(0, 3))
 def test_never_more_than_so_many_outputs_wait(problem, most):
     candidates, layers = problem
-    before, module._MOST_WAITING = module._MOST_WAITING, most
+    before, module.MOST_WAITING = module.MOST_WAITING, most
     try:
         tree = shared_work(candidates, layers)
     finally:
-        module._MOST_WAITING = before
+        module.MOST_WAITING = before
     # As `SharedForward.run` goes through the tree; of each fork with more than one candidate the outputs are held.
     waiting = [(tree, None)]
     while waiting:

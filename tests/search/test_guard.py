@@ -25,6 +25,8 @@ GIVEN = {"allocation": [3, 1]}
 class Scorer:
     """Knows the mean of each window for both candidates."""
 
+    num_windows = len(BASE)
+
     def __init__(self, found):
         self.means, self.asked = {UNIFORM: BASE, FOUND: found}, []
 

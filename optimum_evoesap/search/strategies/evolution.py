@@ -28,6 +28,8 @@ class Evolution(Strategy):
         options: Sizes and seed of the search.
     """
 
+    cost_range = (0.8, 1.0)
+
     def __init__(self, space: AllocationSpace, order: PruningOrder, options: EvoESAPOptions):
         super().__init__(space, order, options)
         self._generator = random.Random(options.seed)

@@ -15,9 +15,9 @@ from ..comparison import difference
 from ..curves import Curve, levels
 from ..knapsack import cheapest
 from ..moves import LayerPoint, points_of
-from ..rounds import CALIBRATION, Round
+from ..rounds import CALIBRATION, SEARCH, Round
 from ..worth import Expert, losses_by_count, near_the_cut, order_by, pairs_at
-from .racing import race
+from .racing import HEATS, race
 from .stepped import SteppedStrategy, Steps
 from .strategy import register_strategy
 
@@ -71,6 +71,25 @@ class Guided(SteppedStrategy):
         layers = sum(limit > 0 for limit in self.space.max_removed)
         experts = sum(total for total, limit in zip(self.space.num_experts, self.space.max_removed) if limit)
         return layers * (_NUM_LEVELS + 16) + experts * _NEW_ORDERS + layers * 8 + _NEIGHBOURS * 2
+
+    def expected_windows(self, available: Mapping[str, int]) -> int:
+        """Those of each stage, if it goes round as often as it mostly does.
+
+        Args:
+            available: Windows of each kind of data.
+        """
+        whole, broad = available[SEARCH], available[CALIBRATION]
+        layers = [total for total, limit in zip(self.space.num_experts, self.space.max_removed) if limit]
+        few, more = (min(self._windows(tokens), whole) for tokens in (_FEW_TOKENS, _MORE_TOKENS))
+        first = min(self.options.criterion_windows, broad)
+        steps = self._largest_step().bit_length() + _LATER_STEP
+        curves = len(layers) * _NUM_LEVELS * few
+        walks = steps * (len(layers) * 4 * more + whole)
+        orders = 2 * round(sum(layers) * 2 * (_NEAR * first + _NEARER * (broad - first)) + 3 * whole)
+        swaps = 2 * (len(layers) * _SWAP_DEPTH**2 * more + 4 * whole)
+        raced = [min(heat.num_windows(self.options.sequence_length), whole) for heat in HEATS]
+        neighbours = 2 * _NEIGHBOURS * round(raced[0] + HEATS[0].share * raced[1] + HEATS[1].share * whole)
+        return (curves + walks + neighbours if self._can_move else 0) + orders + swaps
 
     def steps(self) -> Steps[None]:
         """The whole search."""

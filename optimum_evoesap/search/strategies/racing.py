@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -99,7 +99,7 @@ class Racing(SteppedStrategy):
     def __init__(self, inner: Strategy):
         super().__init__(inner.space, inner.order, inner.options)
         self.inner = inner
-        self.history = inner.history
+        self.history, self.cost_range = inner.history, inner.cost_range
         # What those are worth that were scored on all windows.
         self._whole: dict[Candidate, float] = {}
         self._estimated: set[Candidate] = set()
@@ -116,6 +116,18 @@ class Racing(SteppedStrategy):
     def num_candidates(self) -> int:
         """Those of the other strategy, each as often as it is scored."""
         return round(self.inner.num_candidates * (1 + sum(heat.share for heat in ROUND_HEATS)))
+
+    def expected_windows(self, available: Mapping[str, int]) -> int:
+        """Those of the other strategy, of which many are raced on few windows.
+
+        Args:
+            available: Windows of each kind of data.
+        """
+        left, share = 1.0, 0.0
+        for heat in ROUND_HEATS:
+            share += left * min(1.0, heat.num_windows(self.options.sequence_length) / available[SEARCH])
+            left = heat.share
+        return round(self.inner.expected_windows(available) * min(1.0, share + left))
 
     def steps(self) -> Steps[None]:
         """Ask what the other strategy asks, and tell it the answers."""

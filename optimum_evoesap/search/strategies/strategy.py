@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...options import EvoESAPOptions
 from ...registry import STRATEGIES, make_register
 from ..allocation import Allocation, AllocationSpace
 from ..candidate import Candidate
-from ..rounds import Round
+from ..rounds import SEARCH, Round
 
 
 if TYPE_CHECKING:
@@ -60,9 +60,12 @@ class Strategy(ABC):
         uniform: The candidate of the uniform allocation.
         history: One entry a round, such as a generation.
         races: Whether its rounds of many candidates are races where the configuration does not say.
+        cost_range: The least and the most that it mostly costs, as a share of `expected_windows` that run through all
+            layers; less than 1 where it stops early, or where candidates start at the layer in which they differ.
     """
 
     races: bool = False
+    cost_range: tuple[float, float] = (0.5, 1.0)
 
     def __init__(self, space: AllocationSpace, order: PruningOrder, options: EvoESAPOptions):
         self.space = space
@@ -96,6 +99,17 @@ class Strategy(ABC):
     @abstractmethod
     def num_candidates(self) -> int:
         """About how many candidates will be asked for in all."""
+
+    def expected_windows(self, available: Mapping[str, int]) -> int:
+        """About how many windows of text candidates will be scored on, summed over the candidates.
+
+        What a bar shows, and what an estimate rests on; a strategy that asks for fewer windows than there are, or for
+        other data, knows better than this.
+
+        Args:
+            available: Windows of each kind of data that a round may name, `search` and `calibration`.
+        """
+        return self.num_candidates * available[SEARCH]
 
     def candidate(self, allocation: Allocation) -> Candidate:
         """The candidate that loses so many experts of each sparse layer, in pruning order."""

@@ -1,0 +1,49 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""What a run that did not end has left in its output folder, in words."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from .expert_scores import RANKING
+from .folder_lock import STATE_FOLDER
+from .pieces import DAMAGE, read_json
+
+
+def saved_work(output: str | Path) -> list[str]:
+    """Each kind of finished work that lies in an output folder; none where there is nothing to go on from.
+
+    Args:
+        output: The output folder of the run.
+    """
+    state = Path(output) / STATE_FOLDER
+    counts: Counter[str] = Counter()
+    for path in sorted(state.glob("*-*.json")):
+        numbered = re.fullmatch(r"(.+)-[0-9]+\.json", path.name)
+        if numbered:
+            counts[numbered[1]] += _number_of_results(path)
+    saved = ["the statistics"] if (state / "statistics.safetensors").is_file() else []
+    return saved + [_words(name, number) for name, number in counts.items() if number]
+
+
+def _words(series: str, number: int) -> str:
+    plural = "s" * (number != 1)
+    if series.startswith(RANKING):
+        return f"the experts of {number} layer{plural} by {series.removeprefix(RANKING)}"
+    return f"{number} score{plural} on {series} data"
+
+
+def _number_of_results(path: Path) -> int:
+    """Scores of candidates in a piece, or 1 for a piece of another kind; 0 where it is damaged."""
+    try:
+        _, content = read_json(path)
+    except DAMAGE:
+        return 0
+    return len(content["scores"]) if _holds_candidates(content) else 1
+
+
+def _holds_candidates(content: Any) -> bool:
+    return isinstance(content, dict) and "batch_size" in content and isinstance(content.get("scores"), list)
