@@ -24,7 +24,7 @@ def test_prune_writes_a_checkpoint_that_loads(cli, checkpoint, data, tmp_path):
     )
     assert code == 0
     config, result = EvoESAPConfig.from_pretrained(out), PruningResult.load(out)
-    assert (config.sparsity, config.criterion, config.generations) == (0.5, "reap", 2)
+    assert (config.sparsity, config.criterion, config.generations) == (0.5, "esap", 2)
     assert result.budget == LAYERS * EXPERTS // 2
     assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= {path.name for path in out.iterdir()}
     model = AutoModelForCausalLM.from_pretrained(out, dtype="auto")
