@@ -14,7 +14,9 @@ from tests.model_matrix import MODEL_TYPES, make_model, random_kept, sparse_mode
 def test_sizes_are_known_before_anything_is_removed(model_type, tmp_path):
     sparse_model = sparse_model_of(make_model(model_type))
     kept = random_kept(sparse_model.layers, 6)
-    removed = [layer.num_experts - len(kept.get(layer.index, range(layer.num_experts))) for layer in sparse_model.layers]
+    removed = [
+        layer.num_experts - len(kept.get(layer.index, range(layer.num_experts))) for layer in sparse_model.layers
+    ]
     assert any(removed)
     sizes = sizes_without(sparse_model.model, sparse_model.layers, removed)
     sparse_model.remove(kept)
