@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .heterogeneous.auto import EvoESAPModelForCausalLM
     from .pruner import MoEPruner
     from .reports.inspection import inspect_model
+    from .reports.measured import measure_prunability
     from .reports.result import PruningResult
     from .search.estimate import RunEstimate
     from .search.rounds import Round
@@ -40,6 +41,7 @@ _PUBLIC = {
     "esap": "fitness",
     "inspect_model": "reports.inspection",
     "linear_esap": "fitness",
+    "measure_prunability": "reports.measured",
     "register_criterion": "calibration.criteria",
     "register_fitness": "fitness",
     "register_measured_criterion": "calibration.measured",
@@ -60,6 +62,7 @@ __all__ = [
     "esap",
     "inspect_model",
     "linear_esap",
+    "measure_prunability",
     "register_criterion",
     "register_fitness",
     "register_measured_criterion",

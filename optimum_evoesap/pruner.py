@@ -7,7 +7,7 @@ import copy
 import logging
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,13 @@ from .calibration.observer import observe_experts
 from .calibration.protection import protected_last
 from .calibration.statistics import ExpertStatistics
 from .calibration.super_experts import with_super_experts
-from .checkpoint.files import check_output_folder, clear_partial_checkpoint, warn_of_replacement
+from .checkpoint.files import (
+    check_front_folder,
+    check_output_folder,
+    clear_partial_checkpoint,
+    warn_of_replacement,
+)
+from .checkpoint.front import write_front
 from .checkpoint.push import plan_push
 from .checkpoint.remote_code import check_remote_code
 from .checkpoint.write import push_checkpoint, write_checkpoint
@@ -35,6 +41,8 @@ from .models.size import model_size
 from .models.sparse_model import SparseModel
 from .reports.applied import applied_result, configuration_of, is_result, read_result
 from .reports.base_check import check_result, warn_of_another_base
+from .reports.front import Front
+from .reports.front_record import record_front
 from .reports.outlook import describe_estimate
 from .reports.progress import progress_rows
 from .reports.ranking import Ranking
@@ -47,7 +55,8 @@ from .run.inputs import ModelInputs
 from .run.state import RunState
 from .run.trackers import Trackers
 from .search.estimate import RunEstimate, estimate_run
-from .search.find import SearchData, SearchOutcome, find_allocation
+from .search.find import SearchData, SearchOutcome, find_allocation, find_allocations
+from .search.front import front_configs, front_spaces
 from .search.inputs import search_inputs
 from .search.planning import allocation_space, explicit_counts, fixed_allocation
 from .search.told_scores import ToldScores
@@ -398,6 +407,83 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             self._found = find_allocation(*given, report=self._trackers.log)
         return self._found.best.removed(self.space.num_experts)
 
+    def front(
+        self,
+        sparsities: Iterable[float],
+        calibration_data: Any = None,
+        search_data: Any = None,
+        save_directory: str | Path | None = None,
+        resume: bool = True,
+        ranking: str | Path | None = None,
+    ) -> Front:
+        """Find an allocation for each of several sparsities; the model stays whole, and `apply` takes any of them.
+
+        Statistics, order, curves and teachers are made once. The limits of the config hold for each sparsity. Where
+        experts are ranked already and no calibration data are given, that order is used.
+
+        Args:
+            sparsities: Shares of the experts to remove; the config's own does not count.
+            calibration_data: As in `prune`.
+            search_data: As in `prune`; an allocation that is not searched is scored on them too.
+            save_directory: Where `evoesap_front.json`, the results and the ranking go; a killed run with the same
+                folder goes on where it was.
+            resume: Go on with what a killed run left in `save_directory`.
+            ranking: A ranking to load in place of calibrating, as in `load_ranking`.
+
+        Raises:
+            ValueError: A sparsity that cannot be reached, a config that says how much goes, or wrong data, before any
+                long work.
+            FileExistsError: `save_directory` holds something else, or the model itself.
+            FolderInUseError: Another run is writing into `save_directory`.
+            OSError: `save_directory` cannot be written.
+        """
+        self._check_whole()
+        _check_effect(calibration_data, search_data, None, ranking)
+        configs = front_configs(self.config, sparsities)
+        front_spaces(configs, self.layers)
+        if save_directory is not None:
+            check_front_folder(save_directory, self.model.name_or_path)
+        with RunState(save_directory, resume) as state:
+            self._state = state
+            try:
+                if ranking is not None:
+                    self.load_ranking(ranking)
+                front, measured = self._find_front(list(configs), calibration_data, search_data)
+            finally:
+                self._state = RunState()
+                self._trackers.finish()
+            if save_directory is not None:
+                write_front(save_directory, front, measured)
+        return front
+
+    def _find_front(
+        self, sparsities: Sequence[float], calibration_data: Any, search_data: Any
+    ) -> tuple[Front, Ranking | None]:
+        is_ranked = self.order is not None and calibration_data is None
+        if not is_ranked:
+            self._inputs.check_model(self._get_data("calibration", calibration_data))
+        self._inputs.check_model(self._get_data("search", search_data))
+        self._inputs.check_scored()
+        warn_of_one_domain(self._inputs.prepared)
+        if not is_ranked:
+            with self._trackers.timed("calibrate"):
+                self.calibrate()
+            with self._trackers.timed("rank"):
+                self.rank()
+        assert self.order is not None
+        # Super experts are known by now.
+        keep = {layer: sorted(experts) for layer, experts in zip(self.space.layers, self.space.protected) if experts}
+        configs = front_configs(self.config.replace(keep=keep or None), sparsities)
+        spaces = front_spaces(configs, self.layers)
+        aims = {space: configs[sparsity] for sparsity, space in spaces.items()}
+        given = search_inputs(self._inputs, self._state, self.sparse_model, self.order, self.config)
+        with fused_forward(self.model):
+            found = find_allocations(self.sparse_model, self.order, aims, *given, report=self._trackers.log)
+        weights, data = self._state.weights(self.model), self._inputs.prepared
+        front = record_front(self.sparse_model, configs, spaces, self.tokenizer, found, data, weights)
+        rankings = [self._ranking_of(result, weights) for result in front.values()]
+        return front, rankings[0]
+
     def apply(
         self,
         allocation: (
@@ -432,18 +518,18 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         given = (self.sparse_model, self.space, self.config, self.tokenizer)
         weights = self._state.weights(self.model)
         record = record_run(*given, found, self._inputs.prepared, weights)
-        self._keep_ranking(record, weights)
+        self._ranking = self._ranking_of(record, weights)
         return self._remove(found, record)
 
-    def _keep_ranking(self, record: PruningResult, weights: str) -> None:
-        """Make the ranking that goes beside a result; of a loaded one the data are those that it was measured on."""
+    def _ranking_of(self, record: PruningResult, weights: str) -> Ranking | None:
+        """The ranking that goes beside a result; of a loaded one the data are those that it was measured on."""
         if self._ranking is not None:
             record.data = {"calibration": self._ranking.data, **record.data}
-        self._ranking = None
-        if self.statistics is not None and self.order is not None and self._expert_scores:
-            data = record.data.get("calibration", {})
-            made = (self.statistics, self.config.criterion, self._expert_scores, self.order, data)
-            self._ranking = Ranking.of(self.model, weights, *made)
+        if self.statistics is None or self.order is None or not self._expert_scores:
+            return None
+        data = record.data.get("calibration", {})
+        made = (self.statistics, self.config.criterion, self._expert_scores, self.order, data)
+        return Ranking.of(self.model, weights, *made)
 
     def _apply_result(self, given: Any) -> PreTrainedModel:
         result = read_result(given, self.sparse_model)

@@ -8,6 +8,7 @@ import os
 import shutil
 from pathlib import Path
 
+from ..reports.front import FRONT_NAME
 from ..reports.ranking import RANKING_NAME
 from ..reports.result import RESULT_NAME
 from ..run.durable import sync
@@ -40,19 +41,50 @@ def check_output_folder(directory: str | Path, model_path: str | None = None) ->
         FileExistsError: The folder holds something else, the model itself, or is a file.
     """
     directory = Path(directory)
+    _check_is_folder(directory, model_path)
+    if not directory.is_dir() or (directory / RESULT_NAME).is_file():
+        return
+    _refuse(directory, [path.name for path in directory.iterdir() if path.name != STATE_FOLDER], "the pruned model")
+
+
+def check_front_folder(directory: str | Path, model_path: str | None = None) -> None:
+    """Refuse a folder that holds something other than an earlier front or the state of a killed run.
+
+    Args:
+        directory: Where the front is to go.
+        model_path: Where the model came from, if that is known.
+
+    Raises:
+        FileExistsError: The folder holds something else, such as a checkpoint in the folder of a point, or the model
+            itself, or is a file.
+    """
+    directory = Path(directory)
+    _check_is_folder(directory, model_path)
+    paths = directory.iterdir() if directory.is_dir() else ()
+    _refuse(directory, [path.name for path in paths if not _is_of_front(path)], "the front")
+
+
+def _is_of_front(path: Path) -> bool:
+    # Of a killed run there may be results of points alone, and the front half written.
+    is_point = path.is_dir() and {inner.name for inner in path.iterdir()} <= {RESULT_NAME}
+    return is_point or path.name in (STATE_FOLDER, RANKING_NAME) or path.name.startswith(FRONT_NAME)
+
+
+def _check_is_folder(directory: Path, model_path: str | None) -> None:
     if model_path and directory.is_dir() and os.path.isdir(model_path) and directory.samefile(model_path):
         raise FileExistsError(
             f"{directory} holds the model that is to be pruned; give another folder, so that it is not lost."
         )
     if directory.is_file():
-        raise FileExistsError(f"{directory} is a file; give the path of a folder for the pruned model.")
-    if not directory.is_dir() or (directory / RESULT_NAME).is_file():
-        return
-    others = sorted(path.name for path in directory.iterdir() if path.name != STATE_FOLDER)
+        raise FileExistsError(f"{directory} is a file; give the path of a folder for what the run makes.")
+
+
+def _refuse(directory: Path, others: list[str], purpose: str) -> None:
     if others:
+        others = sorted(others)
         raise FileExistsError(
             f"{directory} holds {', '.join(others[:3])}{' and more' if len(others) > 3 else ''}, which is not a "
-            "result of optimum-evoesap; give an empty or new folder for the pruned model."
+            f"result of optimum-evoesap; give an empty or new folder for {purpose}."
         )
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import typing
 from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, BooleanOptionalAction, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from ..options import EvoESAPOptions
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from argparse import _ArgumentGroup
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+_FIELDS = dataclasses.fields(EvoESAPOptions)
 _PLACEHOLDERS = {int: "N", float: "X", str: "NAME"}
 
 
@@ -38,8 +39,13 @@ def add_option(group: _ArgumentGroup, *names: str, **settings: Any) -> None:
         group.add_argument(*spellings, **(settings | {"dest": action.dest, "help": SUPPRESS, "required": False}))
 
 
-def add_config_options(group: _ArgumentGroup) -> None:
-    """Add one option for each field of [`EvoESAPOptions`], and one for presets."""
+def add_config_options(group: _ArgumentGroup, without: Collection[str] = ()) -> None:
+    """Add one option for each field of [`EvoESAPOptions`], and one for presets.
+
+    Args:
+        group: The group of options that they join.
+        without: Fields that the command has in another way.
+    """
     add_option(
         group,
         "--preset",
@@ -48,8 +54,18 @@ def add_config_options(group: _ArgumentGroup) -> None:
         "of the paper as they were for OLMoE (for ERNIE it took --generations 20, for Qwen3-30B 10); the found "
         "allocation is returned in any case.",
     )
+    add_field_options(group, [field.name for field in _FIELDS if field.name not in without])
+
+
+def add_field_options(group: _ArgumentGroup, names: Collection[str]) -> None:
+    """Add one option for each of some fields of [`EvoESAPOptions`].
+
+    Args:
+        group: The group of options that they join.
+        names: The fields.
+    """
     kinds = typing.get_type_hints(EvoESAPOptions)
-    for field in dataclasses.fields(EvoESAPOptions):
+    for field in (each for each in _FIELDS if each.name in names):
         text = f"{field.metadata['help']} (default: {_shown(field.default)})".replace("%", "%%")
         name = f"--{field.name.replace('_', '-')}"
         if kinds[field.name] in (bool, bool | None):
@@ -60,7 +76,7 @@ def add_config_options(group: _ArgumentGroup) -> None:
 
 def given_options(args: Namespace) -> dict[str, Any]:
     """The fields of [`EvoESAPOptions`], and the preset, that the user gave."""
-    names = ["preset", *(field.name for field in dataclasses.fields(EvoESAPOptions))]
+    names = ["preset", *(field.name for field in _FIELDS)]
     return {name: getattr(args, name) for name in names if hasattr(args, name)}
 
 

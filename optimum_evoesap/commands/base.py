@@ -10,6 +10,7 @@ from optimum.commands.base import BaseOptimumCLICommand, CommandInfo
 from .apply import ApplyCommand
 from .inspect import InspectCommand
 from .prune import PruneCommand
+from .sweep import SweepCommand
 
 
 class EvoESAPCommand(BaseOptimumCLICommand):
@@ -21,6 +22,11 @@ class EvoESAPCommand(BaseOptimumCLICommand):
             name="prune",
             help="Remove experts, a searched number from each layer, and save a smaller checkpoint.",
             subcommand_class=PruneCommand,
+        ),
+        CommandInfo(
+            name="sweep",
+            help="Search at several sparsities in one run, and compare what is left of the model.",
+            subcommand_class=SweepCommand,
         ),
         CommandInfo(
             name="apply",

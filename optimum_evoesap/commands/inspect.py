@@ -1,5 +1,5 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""`optimum-cli evoesap inspect`: what pruning would do to a model, from its config alone."""
+"""`optimum-cli evoesap inspect`: what pruning would do to a model, from its config alone or measured."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from optimum.commands.base import BaseOptimumCLICommand
 from ..reports.text import change, share, short_bytes, short_count, table
 from .arguments import add_model_options, add_option, set_up_parser, source_options
 from .errors import errors_in_one_line
+from .measure import add_measure_options, check_measure_options, measure, measured_text
 
 
 if TYPE_CHECKING:
     from ..reports.inspection import LayerInspection, ModelInspection
+    from ..reports.prunability import Prunability
 
 
 class InspectCommand(BaseOptimumCLICommand):
@@ -29,30 +31,37 @@ class InspectCommand(BaseOptimumCLICommand):
         set_up_parser(
             parser,
             "Show the sparse layers of a model and the sizes that pruning would leave. Only the config is read, never "
-            "the weights.",
+            "the weights, unless --measure asks for more.",
             usage="-m MODEL [options]",
         )
         model = parser.add_argument_group("model")
         add_model_options(model)
+        measured = parser.add_argument_group("measurement")
+        add_measure_options(measured)
         output = parser.add_argument_group("output")
         add_option(output, "--json", default=False, action="store_true", help="Print JSON (default: off)")
 
     def run(self) -> None:
-        """Print what follows from the config."""
+        """Print what follows from the config, and what was measured."""
         with errors_in_one_line():
             from ..reports.inspection import inspect_model
 
+            check_measure_options(self.args)
             inspection = inspect_model(self.args.model, **source_options(self.args))
-        print(json.dumps(_as_json(inspection), indent=2) if self.args.json else _as_text(inspection))
+            measured = measure(self.args) if self.args.measure else None
+        if self.args.json:
+            print(json.dumps(_as_json(inspection, measured), indent=2))
+        else:
+            print("\n\n".join([*_as_text(inspection), *(measured_text(measured) if measured else [])]))
 
 
-def _as_json(inspection: ModelInspection) -> dict[str, Any]:
+def _as_json(inspection: ModelInspection, measured: Prunability | None) -> dict[str, Any]:
     computed = {"num_experts": inspection.num_experts, "expert_share": inspection.expert_share}
-    return dataclasses.asdict(inspection) | computed
+    return dataclasses.asdict(inspection) | computed | ({"measured": dataclasses.asdict(measured)} if measured else {})
 
 
-def _as_text(inspection: ModelInspection) -> str:
-    return "\n\n".join([_model(inspection), _layers(inspection.layers), _outlooks(inspection)])
+def _as_text(inspection: ModelInspection) -> list[str]:
+    return [_model(inspection), _layers(inspection.layers), _outlooks(inspection)]
 
 
 def _model(inspection: ModelInspection) -> str:

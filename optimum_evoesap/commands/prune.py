@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from optimum.commands.base import BaseOptimumCLICommand
 
@@ -24,6 +24,8 @@ from .output import add_hub_options, add_loading_options, add_output_options, hu
 
 
 if TYPE_CHECKING:
+    from argparse import _ArgumentGroup
+
     from ..configuration import EvoESAPConfig
 
 
@@ -47,14 +49,6 @@ class PruneCommand(BaseOptimumCLICommand):
         add_output_options(output)
         add_option(
             output,
-            "--no-resume",
-            dest="resume",
-            default=True,
-            action="store_false",
-            help="Start again, also where a killed run left its state in the output folder (default: go on with it)",
-        )
-        add_option(
-            output,
             "--dry-run",
             default=False,
             action="store_true",
@@ -62,18 +56,7 @@ class PruneCommand(BaseOptimumCLICommand):
             "take and what it needs, and stop; nothing is written (default: off)",
         )
         pruning = parser.add_argument_group("pruning")
-        add_option(
-            pruning,
-            "-c",
-            "--config",
-            help="An evoesap_config.json, or the folder or Hub id that has one; options given next to it override it.",
-        )
-        add_option(
-            pruning,
-            "--ranking",
-            help="What an earlier run measured of this model, in place of calibrating: its evoesap_ranking.json, the "
-            "folder that has one, or its repository on the Hub.",
-        )
+        add_run_options(output, pruning)
         add_config_options(pruning)
         add_hub_options(parser.add_argument_group("Hub"))
 
@@ -85,10 +68,8 @@ class PruneCommand(BaseOptimumCLICommand):
 
 def _run(args: Namespace) -> None:
     from ..checkpoint.files import check_output_folder
-    from ..models.hub_file import find_file
     from ..pruner import MoEPruner
     from ..reports.outlook import describe_estimate
-    from ..reports.ranking import RANKING_NAME
     from ..reports.result import PruningResult
     from ..reports.summary import summarize
 
@@ -97,9 +78,7 @@ def _run(args: Namespace) -> None:
     logging.basicConfig(format="%(message)s")
     logging.getLogger("optimum_evoesap").setLevel(logging.INFO)
     check_output_folder(args.output, args.model)
-    ranking = None
-    if hasattr(args, "ranking"):
-        ranking = find_file(args.ranking, RANKING_NAME, token=getattr(args, "token", None)).path
+    ranking = read_ranking(args)
     pruner = MoEPruner.from_pretrained(
         args.model,
         config=make_config(args),
@@ -115,8 +94,57 @@ def _run(args: Namespace) -> None:
     print(summarize(PruningResult.load(args.output), args.output))
 
 
-def make_config(args: Namespace) -> EvoESAPConfig:
+def add_run_options(output: _ArgumentGroup, pruning: _ArgumentGroup) -> None:
+    """Add the options of a run that searches, beside those of its configuration.
+
+    Args:
+        output: The group of options that say where it writes.
+        pruning: The group of those that say what it does.
+    """
+    add_option(
+        output,
+        "--no-resume",
+        dest="resume",
+        default=True,
+        action="store_false",
+        help="Start again, also where a killed run left its state in the output folder (default: go on with it)",
+    )
+    add_option(
+        pruning,
+        "-c",
+        "--config",
+        help="An evoesap_config.json, or the folder or Hub id that has one; options given next to it override it.",
+    )
+    add_option(
+        pruning,
+        "--ranking",
+        help="What an earlier run measured of this model, in place of calibrating: its evoesap_ranking.json, the "
+        "folder that has one, or its repository on the Hub.",
+    )
+
+
+def read_ranking(args: Namespace) -> Path | None:
+    """The file of the ranking that was given, fetched where it is on the Hub.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        OSError: The Hub has no such repository, or cannot be reached.
+    """
+    from ..models.hub_file import find_file
+    from ..reports.ranking import RANKING_NAME
+
+    if not hasattr(args, "ranking"):
+        return None
+    return find_file(args.ranking, RANKING_NAME, token=getattr(args, "token", None)).path
+
+
+def make_config(args: Namespace, is_scored: bool = False, **changes: Any) -> EvoESAPConfig:
     """The configuration file, where there is one, overridden by the options of the command line.
+
+    Args:
+        args: The options.
+        is_scored: Whether an allocation that is not searched needs search data too.
+        **changes: Further fields, which go before the others.
 
     Raises:
         ValueError: A wrong value, or a sparsity next to removed counts, which would be ignored.
@@ -125,17 +153,17 @@ def make_config(args: Namespace) -> EvoESAPConfig:
     """
     from ..configuration import EvoESAPConfig
 
-    given = given_options(args)
+    given = given_options(args) | changes
     if hasattr(args, "config"):
         config = _read_config(args.config, getattr(args, "token", None)).replace(**given)
     else:
         config = EvoESAPConfig(**given)
-    _check_data_are_named(config, hasattr(args, "ranking"))
+    _check_data_are_named(config, hasattr(args, "ranking"), config.is_searched or is_scored)
     return config
 
 
-def _check_data_are_named(config: EvoESAPConfig, has_ranking: bool) -> None:
-    needed = [*([] if has_ranking else ["calibration"]), *(["search"] if config.is_searched else [])]
+def _check_data_are_named(config: EvoESAPConfig, has_ranking: bool, is_scored: bool) -> None:
+    needed = [*([] if has_ranking else ["calibration"]), *(["search"] if is_scored else [])]
     missing = [f"--{kind}-dataset" for kind in needed if getattr(config, f"{kind}_dataset") is None]
     if missing:
         raise ValueError(

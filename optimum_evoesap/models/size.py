@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 import torch
@@ -44,6 +45,43 @@ def model_size(model: PreTrainedModel) -> tuple[int, int]:
     """Number of parameters, and bytes of parameters and buffers."""
     tensors = [*model.parameters(), *model.buffers()]
     return sum(p.numel() for p in model.parameters()), sum(t.numel() * t.element_size() for t in tensors)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large a model is.
+
+    Attributes:
+        parameters: Number of parameters.
+        size_in_bytes: Bytes of parameters and buffers.
+        checkpoint_bytes: Bytes of all tensors of its checkpoint.
+    """
+
+    parameters: int
+    size_in_bytes: int
+    checkpoint_bytes: int
+
+
+def sizes_without(model: PreTrainedModel, layers: Sequence[MoELayer], removed: Sequence[int]) -> Sizes:
+    """How large a model will be that loses experts, before they are removed.
+
+    Args:
+        model: The model, still whole.
+        layers: Its sparse layers.
+        removed: Experts that each of them loses.
+    """
+    saved = _saved(model)
+    parameters, size = model_size(model)
+    checkpoint = checkpoint_size(model)
+    for layer, count in zip(layers, removed):
+        # Blocks of a layer lose as many experts as each other.
+        in_each = count // len(layer.blocks)
+        for tensor, values in (pair for part in layer.parts for pair in part.tensors_per_expert()):
+            gone = in_each * values
+            parameters -= gone if isinstance(tensor, nn.Parameter) else 0
+            size -= gone * tensor.element_size()
+            checkpoint -= gone * tensor.element_size() if id(tensor) in saved else 0
+    return Sizes(parameters, size, checkpoint)
 
 
 def dtype_name(model: PreTrainedModel) -> str:

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..calibration.criteria import PruningOrder
@@ -23,6 +24,9 @@ from .planning import fixed_allocation
 from .rounds import CALIBRATION, SEARCH
 from .strategies import STRATEGIES, FixedAllocation, Racing, Strategy
 from .told_scores import ToldScores
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -96,30 +100,85 @@ def find_allocation(
         told: For each kind of data, keeps the scores, and brings those of a killed run.
         report: Called after each round, and with the comparison on held-out batches.
     """
-    strategy = make_strategy(order, space, config)
+    return find_allocations(sparse_model, order, {space: config}, data, told, report)[space]
+
+
+def find_allocations(
+    sparse_model: SparseModel,
+    order: PruningOrder,
+    aims: Mapping[AllocationSpace, EvoESAPConfig],
+    data: SearchData,
+    told: Mapping[str, ToldScores] | None = None,
+    report: Report = lambda values: None,
+) -> dict[AllocationSpace, SearchOutcome]:
+    """The same for several spaces, which share the teachers and all scores: no candidate is scored for two of them.
+
+    Args:
+        sparse_model: The unpruned model.
+        order: Which experts of a layer go first.
+        aims: The spaces, each with its configuration; these are alike but for how much goes.
+        data: The batches.
+        told: As in `find_allocation`.
+        report: As in `find_allocation`; where there are several spaces, with the sparsity of each in the names.
+
+    Returns:
+        What was found in each space.
+    """
+    strategies = {space: make_strategy(order, space, config) for space, config in aims.items()}
     if not data.search:
-        return SearchOutcome(strategy.best)
-    boards = _boards(sparse_model, config, data, told or {})
+        return {space: SearchOutcome(strategy.best) for space, strategy in strategies.items()}
+    shared = next(iter(aims.values()))
+    boards = _boards(sparse_model, shared, data, told or {})
+    reports = {space: _named(report, config) if len(aims) > 1 else report for space, config in aims.items()}
+    found = {}
+    for space, config in aims.items():
+        if len(aims) > 1:
+            logger.info("Removing %d of %d experts:", space.budget, sum(space.num_experts))
+        found[space] = _search(strategies[space], boards, config, reports[space])
+    batch_size = boards[SEARCH].scorer.batch_size
+    # Only the teacher of the held-out data is in memory then.
+    for board in boards.values():
+        board.scorer.forget()
+    if data.holdout:
+        scorer = _scorer(sparse_model, shared, data.holdout, batch_size)
+        for space, config in aims.items():
+            given = (strategies[space], scorer, config, data.holdout_domains, reports[space])
+            found[space] = _compare(found[space], *given)
+    return found
+
+
+def _named(report: Report, config: EvoESAPConfig) -> Report:
+    return lambda values: report({f"sparsity {config.sparsity:g}/{name}": value for name, value in values.items()})
+
+
+def _search(
+    strategy: Strategy, boards: Mapping[str, ScoreBoard], config: EvoESAPConfig, report: Report
+) -> SearchOutcome:
     # An allocation that is given is scored whatever the limits of a search are.
     end = run_search(strategy, boards, Limits.of(config) if config.is_searched else None, report=report)
     scores = {name: boards[SEARCH].told[one] for name, one in (("best", end.best), ("uniform", strategy.uniform))}
     reason = end.reason if config.is_searched else ""
-    if not data.holdout:
-        _forget(boards)
-        return SearchOutcome(end.best, scores, stopped_because=reason, history=strategy.history)
-    batch_size = boards[SEARCH].scorer.batch_size
-    # Only the teacher of the held-out data is in memory then.
-    _forget(boards)
-    scorer = _scorer(sparse_model, config, data.holdout, batch_size)
-    domains = data.holdout_domains if config.goal == "worst" else ()
-    verdict = compare_with_uniform(scorer, end.best, strategy.uniform, config, domains)
+    return SearchOutcome(end.best, scores, stopped_because=reason, history=strategy.history)
+
+
+def _compare(
+    found: SearchOutcome,
+    strategy: Strategy,
+    scorer: SliceScorer,
+    config: EvoESAPConfig,
+    domains: Sequence[str],
+    report: Report,
+) -> SearchOutcome:
+    """What was found, or the uniform allocation in its place, with the scores of both on the held-out windows."""
+    counted = domains if config.goal == "worst" else ()
+    verdict = compare_with_uniform(scorer, found.best, strategy.uniform, config, counted)
     report({f"held-out/{name}": value for name, value in verdict.values.items()})
-    chosen = choose(end.best, strategy.uniform, verdict, config)
-    scores |= _held_out(verdict, is_rejected=chosen != end.best)
-    if chosen != end.best:
+    chosen = choose(found.best, strategy.uniform, verdict, config)
+    scores = found.scores | _held_out(verdict, is_rejected=chosen != found.best)
+    if chosen != found.best:
         scores |= {"found": scores["best"], "best": scores["uniform"]}
-    by_domain = compare_by_domain(verdict, data.holdout_domains, config.seed)
-    return SearchOutcome(chosen, scores, verdict.interval, by_domain, reason, strategy.history)
+    by_domain = compare_by_domain(verdict, domains, config.seed)
+    return replace(found, best=chosen, scores=scores, interval=verdict.interval, domains=by_domain)
 
 
 def make_strategy(order: PruningOrder, space: AllocationSpace, config: EvoESAPConfig) -> Strategy:
@@ -158,11 +217,6 @@ def _scorer(
     tokens = batches[0]["input_ids"]
     rows = batch_size_for(config.batch_size, tokens.shape[1], tokens.device)
     return SliceScorer(sparse_model, list(batches), config.fitness, config.seed, batch_size, rows)
-
-
-def _forget(boards: Mapping[str, ScoreBoard]) -> None:
-    for board in boards.values():
-        board.scorer.forget()
 
 
 def _held_out(verdict: Verdict, is_rejected: bool) -> dict[str, WindowScores]:

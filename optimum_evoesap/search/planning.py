@@ -35,6 +35,28 @@ def allocation_space(
         ValueError: The sparsity or size cannot be reached, the explicit counts are wrong, or other layers or experts
             are named; says what is possible.
     """
+    space = limits_of(config, layers)
+    if not isinstance(config.allocation, str):
+        counts = explicit_counts(config.allocation, space.layers)
+        space = replace(space, budget=sum(counts))
+        space.check(counts)
+    elif config.target_size is not None:
+        space = replace(space, budget=_budget_for_size(config, space, layers, model))
+    else:
+        space = space.with_sparsity(config.sparsity or 0.0)
+    return with_uniform_counts(space, config) if config.uniform_counts else space
+
+
+def limits_of(config: EvoESAPConfig, layers: Sequence[MoELayer]) -> AllocationSpace:
+    """The limits of each layer, as a space that has no budget yet.
+
+    Args:
+        config: The fewest experts to keep, and those that stay.
+        layers: The sparse layers.
+
+    Raises:
+        ValueError: More experts are to be kept than there are, or other layers or experts are named.
+    """
     protected = protected_experts(config, layers)
     num_experts, indices = [layer.num_experts for layer in layers], [layer.index for layer in layers]
     unit = math.lcm(*(layer.num_groups for layer in layers))
@@ -42,16 +64,7 @@ def allocation_space(
         if layer.unprunable_reason:
             logger.warning("Layer %d stays whole: %s.", layer.index, layer.unprunable_reason)
     space = AllocationSpace.from_limits(num_experts, _min_kept(config, layers, protected), 0, unit, indices)
-    space = replace(space, num_groups=tuple(layer.num_groups for layer in layers), protected=protected)
-    if not isinstance(config.allocation, str):
-        counts = explicit_counts(config.allocation, indices)
-        space = replace(space, budget=sum(counts))
-        space.check(counts)
-    elif config.target_size is not None:
-        space = replace(space, budget=_budget_for_size(config, space, layers, model))
-    else:
-        space = space.with_sparsity(config.sparsity or 0.0)
-    return _with_uniform_counts(space, config) if config.uniform_counts else space
+    return replace(space, num_groups=tuple(layer.num_groups for layer in layers), protected=protected)
 
 
 def protected_experts(config: EvoESAPConfig, layers: Sequence[MoELayer]) -> tuple[frozenset[int], ...]:
@@ -109,8 +122,16 @@ def _budget_for_size(
     return budget_for_size(parse_size(config.target_size), sizes, space, step, config.is_searched)
 
 
-def _with_uniform_counts(space: AllocationSpace, config: EvoESAPConfig) -> AllocationSpace:
-    """The one allocation that takes as many experts from every layer, as a space."""
+def with_uniform_counts(space: AllocationSpace, config: EvoESAPConfig) -> AllocationSpace:
+    """The one allocation that takes as many experts from every layer, as a space.
+
+    Args:
+        space: The space of all allocations of the same budget.
+        config: Removed counts, where it gives them.
+
+    Raises:
+        ValueError: There is no such allocation; says why.
+    """
     if len(set(space.num_experts)) > 1:
         raise ValueError(
             "uniform_counts=True leaves one number of experts in every sparse layer, but they have "

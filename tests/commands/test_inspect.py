@@ -63,3 +63,28 @@ def test_inspect_reads_no_weights(checkpoint, tmp_path):
     assert dataclasses.replace(inspect_model(tmp_path), model="") == dataclasses.replace(
         inspect_model(checkpoint), model=""
     )
+
+
+def test_inspect_measures_a_model(cli, checkpoint, data):
+    given = ["inspect", "-m", checkpoint, "--measure", "--calibration-dataset", data, "--sequence-length", "16"]
+    code, printed, error = cli(*given, "--device-map", "none", "--dtype", "float32", "--seed", "3")
+    assert code == 0, error
+    lines = [line.split() for line in printed.splitlines()]
+    assert ["0-2", "8", "2", "1", "2", "2.34K"] in lines, "what follows from the config comes first"
+    code, printed, _ = cli(*given, "--device-map", "none", "--dtype", "float32", "--seed", "3", "--json")
+    found = json.loads(printed)
+    measured = found["measured"]
+    assert found["model_type"] == "olmoe" and measured["criterion"] == "frequency"
+    assert [each["removed_experts"] for each in measured["outlooks"]] == [3, 6, 9, 12, 15, 18]
+    for each in measured["outlooks"]:
+        row = [f"{each['sparsity']:.1%}", str(each["removed_experts"]), f"{each['fitness']:.4f}"]
+        assert [*row, f"{each['uniform']:.4f}"] in lines
+    for layer in measured["layers"]:
+        losses = [f"{layer['curve'][count]:.4f}" for count in ("2", "3")]
+        shares = [f"{layer['busiest_quarter']:.0%}", f"{layer['entropy']:.0%}", str(layer["hardly_reached"])]
+        assert [str(layer["index"]), *shares, *losses, f"{layer['curve']['4']:.4f}"] in lines
+
+
+def test_options_of_a_measurement_need_it(cli, checkpoint):
+    code, _, error = cli("inspect", "-m", checkpoint, "--criterion", "reap", "--sequence-length", "16")
+    assert code == 2 and "--criterion, --sequence-length would have no effect: add --measure" in error
