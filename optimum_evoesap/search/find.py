@@ -23,6 +23,7 @@ from .planning import fixed_allocation
 from .rounds import CALIBRATION, SEARCH
 from .strategies import STRATEGIES, FixedAllocation, Racing, Strategy
 from .told_scores import ToldScores
+from .trainer import TrainingData, make_trainer
 
 
 @dataclass
@@ -35,6 +36,7 @@ class SearchData:
         calibration: On which a strategy may measure the order of experts again; by default those of the search.
         search_domains: Domain of each search window, where the data are a mixture; otherwise empty.
         holdout_domains: The same of the held-out windows.
+        training: What keep logits are trained on; by default the search windows.
     """
 
     search: Sequence[Batch] = ()
@@ -42,6 +44,7 @@ class SearchData:
     calibration: Sequence[Batch] = ()
     search_domains: Sequence[str] = ()
     holdout_domains: Sequence[str] = ()
+    training: TrainingData | None = None
 
 
 @dataclass
@@ -99,7 +102,11 @@ def find_allocation(
         return SearchOutcome(strategy.best)
     boards = _boards(sparse_model, config, data, told or {})
     # An allocation that is given is scored whatever the limits of a search are.
-    end = run_search(strategy, boards, Limits.of(config) if config.is_searched else None)
+    trainer = None
+    if strategy.trains:
+        trainer = make_trainer(sparse_model, space, config.seed, data.training or TrainingData(data.search))
+    limits = Limits.of(config) if config.is_searched else None
+    end = run_search(strategy, boards, limits, trainer=trainer)
     scores = {name: boards[SEARCH].told[one] for name, one in (("best", end.best), ("uniform", strategy.uniform))}
     reason = end.reason if config.is_searched else ""
     if not data.holdout:

@@ -75,9 +75,8 @@ class Guided(SteppedStrategy):
     def steps(self) -> Steps[None]:
         """The whole search."""
         yield from self._try([self.uniform], "uniform")
-        if self._can_move:
-            yield from self._curves()
-        step = self._largest_step()
+        yield from self._begin()
+        step = self._first_step()
         for _ in range(_NEW_ORDERS):
             start = self._best
             yield from self._order_again()
@@ -103,7 +102,12 @@ class Guided(SteppedStrategy):
     def _counts(self) -> Allocation:
         return tuple(self._best.removed(self.space.num_experts))
 
-    def _largest_step(self) -> int:
+    def _begin(self) -> Steps[None]:
+        """Find something to start from."""
+        if self._can_move:
+            yield from self._curves()
+
+    def _first_step(self) -> int:
         """A quarter of a layer's experts, in units, as a power of two."""
         most = max(self.space.num_experts) // self.space.unit
         return 1 << max(0, (most // 4).bit_length() - 1)
