@@ -250,10 +250,11 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
         given = self.allocation
         if isinstance(given, str):
             if given not in (*BUILT_IN_STRATEGIES, "uniform", *STRATEGIES):
+                names = ", ".join(BUILT_IN_STRATEGIES)
                 remedy = (
-                    "choose guided, evolution, uniform or a strategy registered with @register_strategy, or give the "
+                    f"choose {names}, uniform or a strategy registered with @register_strategy, or give the removed "
                 )
-                self._fail("allocation", remedy + "removed counts as a list or dict.")
+                self._fail("allocation", remedy + "counts as a list or dict.")
             return
         if isinstance(given, dict):
             if not all(_is_count(layer, 0) or str(layer).isdecimal() for layer in given):

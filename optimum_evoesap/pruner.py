@@ -60,6 +60,7 @@ from .search.front import front_configs, front_spaces
 from .search.inputs import search_inputs
 from .search.planning import allocation_space, explicit_counts, fixed_allocation
 from .search.told_scores import ToldScores
+from .search.trainer import check_trainable
 
 
 if TYPE_CHECKING:
@@ -668,6 +669,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             self._inputs.check_scored()
             if self.config.is_searched:
                 warn_of_one_domain(self._inputs.prepared)
+                check_trainable(self.config, self.sparse_model, self._inputs)
 
     def _get_data(self, kind: str, given: Any) -> TokenizedData:
         """The data of a kind; the config then names what was really used, or nothing where that was in memory."""

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 # The strategies of the search by name; here, because the configuration checks the names and the search stands on it.
 STRATEGIES: dict[str, Any] = {}
 # Those that are there when the search is imported.
-BUILT_IN_STRATEGIES = ("guided", "evolution")
+BUILT_IN_STRATEGIES = ("guided", "evolution", "gradient", "gradient_guided", "guided_gradient")
 
 Registered = TypeVar("Registered", bound=Callable[..., Any])
 

@@ -98,6 +98,23 @@ class MoEBlock(ABC):
             undo: Gets what ends it.
         """
 
+    def weigh(self, factors: torch.Tensor, undo: ExitStack) -> None:
+        """Multiply what each expert adds to the hidden state by a factor, as if its gate weights were so much larger.
+
+        The router chooses as before. A gradient reaches the factors wherever it reaches what the experts add.
+
+        Args:
+            factors: Shape (experts,), on any device.
+            undo: Gets what ends it.
+
+        Raises:
+            ValueError: This adapter has no way to do so.
+        """
+        raise ValueError(
+            f"{type(self).__name__}, the adapter of {self.path}, cannot weigh single experts: give it a method "
+            "`weigh`, as MoEBlock describes it, or choose a strategy that trains no keep logits, such as guided."
+        )
+
     @property
     def num_experts(self) -> int:
         """Routed experts in the block now."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 from transformers import PretrainedConfig
 
 from ..heterogeneous.attributes import per_layer_overrides
@@ -97,6 +97,16 @@ class MoELayer:
         give_layer_config(self.modules, self.config, overrides, undo)
         for block, experts in zip(self.blocks, by_block):
             block.slice_virtually(experts, undo)
+
+    def weigh(self, factors: Tensor, undo: ExitStack) -> None:
+        """Multiply what each expert adds to the hidden state by a factor, until `undo` is closed.
+
+        Args:
+            factors: Shape (experts of the layer,).
+            undo: Restores the layer when it is closed.
+        """
+        for block, own in zip(self.blocks, factors.chunk(len(self.blocks))):
+            block.weigh(own, undo)
 
     def remove_all_but(self, kept: Sequence[int]) -> None:
         """Really remove the other experts.

@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from ..models.batching import Batch, Result, Windows
-from ..models.output_head import final_hidden_states, find_output_head
+from ..models.output_head import OutputHead, final_hidden_states, find_output_head
 from ..models.waiting import WaitingRoom
 from .registry import FITNESSES, HIDDEN_FORMS, ScoredBlock, ScoredHidden
 from .teacher import DEVICE_BYTES, TeacherBatch
@@ -65,6 +65,11 @@ class FitnessScorer:
         self._counts = tuple(count for batch in self.teacher for count in batch.counts)
         if self.num_positions == 0:
             raise ValueError("No token of the search data is scored: its labels are -100 everywhere.")
+
+    @property
+    def head(self) -> OutputHead:
+        """How the model makes logits of hidden states."""
+        return self._head
 
     @property
     def num_positions(self) -> int:

@@ -64,6 +64,19 @@ def final_hidden_states(model: PreTrainedModel, inputs: Mapping[str, torch.Tenso
     Raises:
         ValueError: The model has no output layer, or does not use it.
     """
+    return differentiable_hidden_states(model, inputs)
+
+
+def differentiable_hidden_states(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """The same as `final_hidden_states`, with gradients where they are enabled.
+
+    Args:
+        model: A model with an output layer.
+        inputs: Inputs of its forward.
+
+    Raises:
+        ValueError: The model has no output layer, or does not use it.
+    """
     linear = output_layer(model)
     seen: list[torch.Tensor] = []
 

@@ -24,6 +24,7 @@ from .planning import fixed_allocation
 from .rounds import CALIBRATION, SEARCH
 from .strategies import STRATEGIES, FixedAllocation, Racing, Strategy
 from .told_scores import ToldScores
+from .trainer import Trainer, TrainingData, make_trainer
 
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class SearchData:
         calibration: On which a strategy may measure the order of experts again; by default those of the search.
         search_domains: Domain of each search window, where the data are a mixture; otherwise empty.
         holdout_domains: The same of the held-out windows.
+        training: What keep logits are trained on; by default the search windows.
     """
 
     search: Sequence[Batch] = ()
@@ -46,6 +48,7 @@ class SearchData:
     calibration: Sequence[Batch] = ()
     search_domains: Sequence[str] = ()
     holdout_domains: Sequence[str] = ()
+    training: TrainingData | None = None
 
 
 @dataclass
@@ -134,7 +137,11 @@ def find_allocations(
     for space, config in aims.items():
         if len(aims) > 1:
             logger.info("Removing %d of %d experts:", space.budget, sum(space.num_experts))
-        found[space] = _search(strategies[space], boards, config, reports[space])
+        strategy, trainer = strategies[space], None
+        if strategy.trains:
+            training = data.training or TrainingData(data.search)
+            trainer = make_trainer(sparse_model, space, config.seed, training)
+        found[space] = _search(strategy, boards, config, reports[space], trainer)
     batch_size = boards[SEARCH].scorer.batch_size
     # Only the teacher of the held-out data is in memory then.
     for board in boards.values():
@@ -152,10 +159,15 @@ def _named(report: Report, config: EvoESAPConfig) -> Report:
 
 
 def _search(
-    strategy: Strategy, boards: Mapping[str, ScoreBoard], config: EvoESAPConfig, report: Report
+    strategy: Strategy,
+    boards: Mapping[str, ScoreBoard],
+    config: EvoESAPConfig,
+    report: Report,
+    trainer: Trainer | None,
 ) -> SearchOutcome:
     # An allocation that is given is scored whatever the limits of a search are.
-    end = run_search(strategy, boards, Limits.of(config) if config.is_searched else None, report=report)
+    limits = Limits.of(config) if config.is_searched else None
+    end = run_search(strategy, boards, limits, report=report, trainer=trainer)
     scores = {name: boards[SEARCH].told[one] for name, one in (("best", end.best), ("uniform", strategy.uniform))}
     reason = end.reason if config.is_searched else ""
     return SearchOutcome(end.best, scores, stopped_because=reason, history=strategy.history)

@@ -11,8 +11,9 @@ from ..progress_bar import ProgressBar
 from .board import ScoreBoard
 from .candidate import Candidate, check_candidate
 from .limits import LimitReached, Limits
-from .rounds import SEARCH, Round, as_round
+from .rounds import SEARCH, KeepLogits, Round, as_round
 from .strategies import Strategy
+from .trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ def run_search(
     limits: Limits | None = None,
     progress: bool = True,
     report: Report = lambda values: None,
+    trainer: Trainer | None = None,
 ) -> SearchEnd:
     """Let a strategy ask until it is done. The uniform allocation and the best are scored on all windows in any case.
 
@@ -47,9 +49,11 @@ def run_search(
         limits: When to stop though the strategy is not done; its best so far is what was found then.
         progress: Show a progress bar.
         report: Called after each round.
+        trainer: Trains keep logits for a strategy that asks for them.
 
     Raises:
-        ValueError: The strategy asks for a candidate that its space does not allow, or for unknown data.
+        ValueError: The strategy asks for a candidate that its space does not allow, for unknown data, or for keep
+            logits where there is nothing to train them with.
     """
     board, limits = boards[SEARCH], limits or Limits()
     best, reason = strategy.uniform, "the strategy has no more to ask"
@@ -58,8 +62,12 @@ def run_search(
         limits.spend(board.num_new([strategy.uniform]) / board.scorer.num_windows)
         (uniform,) = board.score([strategy.uniform])
         try:
-            while (asked := as_round(strategy.ask())).candidates:
-                _answer(strategy, asked, boards, limits, bar)
+            while not (asked := as_round(strategy.ask())).is_empty:
+                if isinstance(asked, KeepLogits):
+                    limits.spend(_cost(strategy, asked, trainer) / board.scorer.num_windows)
+                    _train(strategy, asked, trainer, limits)
+                else:
+                    _answer(strategy, asked, boards, limits, bar)
                 best = strategy.best
                 _check(best, strategy)
                 if best in board.told:
@@ -114,6 +122,21 @@ def _expected_windows(strategy: Strategy, boards: Mapping[str, ScoreBoard], limi
         strategy.expected_windows({kind: board.scorer.num_windows for kind, board in boards.items()}),
         boards[SEARCH].scorer.num_windows,
     )
+
+
+def _cost(strategy: Strategy, asked: KeepLogits, trainer: Trainer | None) -> float:
+    if trainer is None:
+        raise ValueError(
+            f"The strategy {type(strategy).__name__} asks for keep logits; to get them its class must say "
+            "`trains = True`."
+        )
+    return trainer.num_windows(asked)
+
+
+def _train(strategy: Strategy, asked: KeepLogits, trainer: Trainer | None, limits: Limits) -> None:
+    assert trainer is not None
+    limits.check_time()
+    strategy.tell_logits(trainer.train(asked, limits.check_time))
 
 
 def _check(candidate: Candidate, strategy: Strategy, any_budget: bool = False) -> None:

@@ -1,12 +1,15 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""[`Round`]: what a strategy wants to know at once."""
+"""[`Round`] and [`KeepLogits`]: what a strategy wants to know at once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
+from ..training_schedule import TrainingSchedule
 from .candidate import Candidate
+from .keep_logits import Logits
 
 
 # The data that candidates can be scored on: those of the search, and the broader ones of the calibration.
@@ -29,7 +32,38 @@ class Round:
     num_windows: int | None = None
     data: str = SEARCH
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is asked for: the search is done."""
+        return not self.candidates
 
-def as_round(asked: Round | Sequence[Candidate]) -> Round:
+
+@dataclass(frozen=True)
+class KeepLogits:
+    """Keep logits that are needed now: trained through the frozen model on the calibration data, within the budget.
+
+    They come as plain numbers to `tell_logits` of the strategy; [`~search.keep_logits.candidate_of`] makes a candidate
+    of them. A strategy that asks for them says so by `trains = True`.
+
+    Attributes:
+        start: Those to begin with, for each sparse layer a number for each expert.
+        schedule: How long, and how boldly, they are trained.
+    """
+
+    start: Logits
+    schedule: TrainingSchedule = field(default_factory=TrainingSchedule)
+
+    @property
+    def is_empty(self) -> bool:
+        """Something is asked for."""
+        return False
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        start = {str(layer): list(map(float, values)) for layer, values in self.start.items()}
+        return {"start": start, "schedule": self.schedule.to_json()}
+
+
+def as_round(asked: Round | KeepLogits | Sequence[Candidate]) -> Round | KeepLogits:
     """What a strategy asked for; candidates alone are scored on all search data."""
-    return asked if isinstance(asked, Round) else Round(tuple(asked))
+    return asked if isinstance(asked, (Round, KeepLogits)) else Round(tuple(asked))

@@ -71,6 +71,21 @@ class DenseExperts(MoEBlock):
             undo.enter_context(post_hook(router, _keep_scores(scores)))
             undo.enter_context(post_hook(experts, _read_outputs(scores, record)))
 
+    def weigh(self, factors: torch.Tensor, undo: ExitStack) -> None:
+        """Multiply the outputs, which are added as they are; at the inputs a factor would go through the expert.
+
+        Args:
+            factors: Shape (experts,).
+            undo: Gets what ends it.
+        """
+
+        def hook(module: nn.Module, args: tuple, output: torch.Tensor) -> torch.Tensor:
+            by_expert = output.view(len(factors), -1, output.shape[-1])
+            return (by_expert * factors.to(output)[:, None, None]).flatten(0, 1)
+
+        for experts in self.experts:
+            undo.enter_context(post_hook(experts, hook))
+
     def _routers(self) -> Sequence[nn.Module]:
         return self.router_tensors[0].owners
 

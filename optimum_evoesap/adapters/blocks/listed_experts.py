@@ -62,6 +62,16 @@ class ListedExperts(MoEBlock):
         undo.enter_context(pre_hook(self.experts[0], watched.keep_inputs))
         undo.enter_context(post_hook(self.experts[0], self._read_weights(watched, record)))
 
+    def weigh(self, factors: torch.Tensor, undo: ExitStack) -> None:
+        """Multiply the outputs of the experts: what a block returns is linear in them.
+
+        Args:
+            factors: Shape (experts,).
+            undo: Gets what ends it.
+        """
+        for number, expert in enumerate(self._list.value):
+            undo.enter_context(post_hook(expert, _times(factors[number])))
+
     @property
     def _list(self) -> ExpertList:
         (experts,) = self.expert_parts
@@ -156,6 +166,14 @@ class _Watched:
 
     def clear(self) -> None:
         self.inputs, self.norms = ((), {}), {}
+
+
+def _times(factor: torch.Tensor) -> Callable[..., Any]:
+    def hook(module: nn.Module, args: tuple, output: Any) -> Any:
+        weighed = _first_tensor(output) * factor.to(_first_tensor(output))
+        return weighed if isinstance(output, torch.Tensor) else (weighed, *output[1:])
+
+    return hook
 
 
 def _set_forward(expert: nn.Module, forward: Callable[..., Any] | None) -> None:

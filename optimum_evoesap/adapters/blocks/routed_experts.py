@@ -61,6 +61,23 @@ class RoutedExperts(MoEBlock):
             undo.enter_context(pre_hook(experts, self._one_route_a_token(calls)))
             undo.enter_context(post_hook(experts, _sum_of_routes(calls, record)))
 
+    def weigh(self, factors: torch.Tensor, undo: ExitStack) -> None:
+        """Multiply the gate weights that the router gives; those for no expert stay.
+
+        Args:
+            factors: Shape (experts,).
+            undo: Gets what ends it.
+        """
+
+        def hook(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+            call = ExpertsCall(args, kwargs)
+            is_expert = (call.indices >= 0) & (call.indices < len(factors))
+            chosen = factors.to(call.weights)[torch.where(is_expert, call.indices, 0).long()]
+            return call.replace(call.indices, weights=call.weights * torch.where(is_expert, chosen, 1.0))
+
+        for experts in self.experts:
+            undo.enter_context(pre_hook(experts, hook))
+
     def _one_route_a_token(self, calls: list[ExpertsCall]) -> Callable[..., tuple[tuple, dict]]:
         def hook(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
             self._check_top_k(module, args, kwargs)

@@ -69,7 +69,26 @@ class SortedExperts(MoEBlock):
         routings: list[tuple[Any, ...]] = []
         gating = next(module for module in self.experts[0].modules() if router.owners[0] in module.children())
         undo.enter_context(post_hook(gating, _keep_routing(routings)))
-        undo.enter_context(post_hook(self.experts[0].get_submodule("output_linear"), _read_outputs(routings, record)))
+        undo.enter_context(post_hook(self._way_out, _read_outputs(routings, record)))
+
+    def weigh(self, factors: torch.Tensor, undo: ExitStack) -> None:
+        """Multiply the rows of the experts on the way out.
+
+        Args:
+            factors: Shape (experts,).
+            undo: Gets what ends it.
+        """
+
+        def hook(module: nn.Module, args: tuple, output: torch.Tensor) -> torch.Tensor:
+            _, sizes = args
+            counts = torch.tensor(sizes, device=output.device)
+            return output * factors.to(output).repeat_interleave(counts)[:, None]
+
+        undo.enter_context(post_hook(self._way_out, hook))
+
+    @property
+    def _way_out(self) -> nn.Module:
+        return self.experts[0].get_submodule("output_linear")
 
 
 def _owner(part: Any) -> nn.Module:

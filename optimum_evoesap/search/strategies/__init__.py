@@ -3,7 +3,10 @@
 
 from .evolution import Evolution
 from .fixed import FixedAllocation
+from .gradient import Gradient
+from .gradient_guided import GradientGuided
 from .guided import Guided
+from .guided_gradient import GuidedGradient
 from .racing import Racing
 from .stepped import SteppedStrategy, Steps
 from .strategy import STRATEGIES, Strategy, register_strategy
@@ -13,7 +16,10 @@ __all__ = [
     "STRATEGIES",
     "Evolution",
     "FixedAllocation",
+    "Gradient",
+    "GradientGuided",
     "Guided",
+    "GuidedGradient",
     "Racing",
     "SteppedStrategy",
     "Steps",

@@ -82,7 +82,7 @@ class Guided(SteppedStrategy):
         layers = [total for total, limit in zip(self.space.num_experts, self.space.max_removed) if limit]
         few, more = (min(self._windows(tokens), whole) for tokens in (_FEW_TOKENS, _MORE_TOKENS))
         first = min(self.options.criterion_windows, broad)
-        steps = self._largest_step().bit_length() + _LATER_STEP
+        steps = self._first_step().bit_length() + _LATER_STEP
         curves = len(layers) * _NUM_LEVELS * few
         walks = steps * (len(layers) * 4 * more + whole)
         orders = 2 * round(sum(layers) * 2 * (_NEAR * first + _NEARER * (broad - first)) + 3 * whole)
@@ -94,9 +94,8 @@ class Guided(SteppedStrategy):
     def steps(self) -> Steps[None]:
         """The whole search."""
         yield from self._try([self.uniform], "uniform")
-        if self._can_move:
-            yield from self._curves()
-        step = self._largest_step()
+        yield from self._begin()
+        step = self._first_step()
         for _ in range(_NEW_ORDERS):
             start = self._best
             yield from self._order_again()
@@ -122,7 +121,12 @@ class Guided(SteppedStrategy):
     def _counts(self) -> Allocation:
         return tuple(self._best.removed(self.space.num_experts))
 
-    def _largest_step(self) -> int:
+    def _begin(self) -> Steps[None]:
+        """Find something to start from."""
+        if self._can_move:
+            yield from self._curves()
+
+    def _first_step(self) -> int:
         """A quarter of a layer's experts, in units, as a power of two."""
         most = max(self.space.num_experts) // self.space.unit
         return 1 << max(0, (most // 4).bit_length() - 1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..candidate import Candidate
 from ..comparison import difference
-from ..rounds import SEARCH, Round, as_round
+from ..rounds import SEARCH, KeepLogits, Round, as_round
 from .stepped import SteppedStrategy, Steps
 from .strategy import Strategy
 
@@ -100,6 +100,7 @@ class Racing(SteppedStrategy):
         super().__init__(inner.space, inner.order, inner.options)
         self.inner = inner
         self.history, self.cost_range = inner.history, inner.cost_range
+        self.trains = inner.trains
         # What those are worth that were scored on all windows.
         self._whole: dict[Candidate, float] = {}
         self._estimated: set[Candidate] = set()
@@ -131,7 +132,10 @@ class Racing(SteppedStrategy):
 
     def steps(self) -> Steps[None]:
         """Ask what the other strategy asks, and tell it the answers."""
-        while (asked := as_round(self.inner.ask())).candidates:
+        while not (asked := as_round(self.inner.ask())).is_empty:
+            if isinstance(asked, KeepLogits):
+                self.inner.tell_logits((yield asked))
+                continue
             scores = yield from (self._race(asked.candidates) if self._is_race(asked) else self._pass_on(asked))
             for candidate in asked.candidates:
                 self.inner.tell(candidate, scores[candidate])

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...options import EvoESAPOptions
 from ..allocation import AllocationSpace
 from ..candidate import Candidate
-from ..rounds import Round
+from ..keep_logits import Logits
+from ..rounds import KeepLogits, Round
 from .strategy import Strategy
 
 
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from ...fitness.window_scores import WindowScores
 
 Answer = TypeVar("Answer")
-# What a step of a strategy is: it yields rounds, is sent the scores of their candidates, and returns what it found.
-Steps = Generator[Round, "dict[Candidate, WindowScores]", Answer]
+# What a step of a strategy is: it yields rounds, is sent the scores of their candidates as a dict, and returns what it
+# found. Where it yields keep logits, it is sent those.
+Steps = Generator["Round | KeepLogits", Any, Answer]
 
 
 class SteppedStrategy(Strategy):
@@ -35,14 +37,14 @@ class SteppedStrategy(Strategy):
     def __init__(self, space: AllocationSpace, order: PruningOrder, options: EvoESAPOptions):
         super().__init__(space, order, options)
         self._steps: Steps[None] = self.steps()
-        self._round: Round | None = None
+        self._round: Round | KeepLogits | None = None
         self._answers: dict[Candidate, WindowScores] = {}
 
     @abstractmethod
     def steps(self) -> Steps[None]:
         """The whole search."""
 
-    def ask(self) -> Round | Sequence[Candidate]:
+    def ask(self) -> Round | KeepLogits | Sequence[Candidate]:
         """The round that `steps` waits for."""
         if self._round is None:
             self._round = self._next_round(None)
@@ -56,15 +58,23 @@ class SteppedStrategy(Strategy):
             scores: What it scored on each window.
         """
         self._answers[candidate] = scores
-        if self._round is not None and len(self._answers) == len(set(self._round.candidates)):
+        if isinstance(self._round, Round) and len(self._answers) == len(set(self._round.candidates)):
             answers, self._answers = self._answers, {}
             self._round = self._next_round(answers)
 
-    def _next_round(self, answers: dict[Candidate, WindowScores] | None) -> Round:
+    def tell_logits(self, logits: Logits) -> None:
+        """Go on with the keep logits that `steps` waits for.
+
+        Args:
+            logits: For each sparse layer a number for each expert.
+        """
+        self._round = self._next_round(logits)
+
+    def _next_round(self, answers: dict[Candidate, WindowScores] | Logits | None) -> Round | KeepLogits:
         """The next round that is not empty; an empty one where `steps` is done."""
         try:
             asked = next(self._steps) if answers is None else self._steps.send(answers)
-            while not asked.candidates:
+            while asked.is_empty:
                 asked = self._steps.send({})
         except StopIteration:
             return Round(())

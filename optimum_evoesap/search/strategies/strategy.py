@@ -11,7 +11,8 @@ from ...options import EvoESAPOptions
 from ...registry import STRATEGIES, make_register
 from ..allocation import Allocation, AllocationSpace
 from ..candidate import Candidate
-from ..rounds import SEARCH, Round
+from ..keep_logits import Logits
+from ..rounds import SEARCH, KeepLogits, Round
 
 
 if TYPE_CHECKING:
@@ -62,10 +63,12 @@ class Strategy(ABC):
         races: Whether its rounds of many candidates are races where the configuration does not say.
         cost_range: The least and the most that it mostly costs, as a share of `expected_windows` that run through all
             layers; less than 1 where it stops early, or where candidates start at the layer in which they differ.
+        trains: Whether it asks for [`KeepLogits`], for which gradients must go through the model.
     """
 
     races: bool = False
     cost_range: tuple[float, float] = (0.5, 1.0)
+    trains: bool = False
 
     def __init__(self, space: AllocationSpace, order: PruningOrder, options: EvoESAPOptions):
         self.space = space
@@ -75,10 +78,11 @@ class Strategy(ABC):
         self.history: list[dict[str, Any]] = []
 
     @abstractmethod
-    def ask(self) -> Round | Sequence[Candidate]:
+    def ask(self) -> Round | KeepLogits | Sequence[Candidate]:
         """The candidates whose scores are needed now, none twice; empty when the search is done.
 
         Candidates alone are scored on all windows of the search data; a [`Round`] says on how many, and of which data.
+        [`KeepLogits`] are trained, and told by `tell_logits`.
         """
 
     @abstractmethod
@@ -89,6 +93,17 @@ class Strategy(ABC):
             candidate: One that was asked for.
             scores: What it scored on each window.
         """
+
+    def tell_logits(self, logits: Logits) -> None:
+        """Take the keep logits that were asked for.
+
+        Args:
+            logits: For each sparse layer a number for each expert, the higher the later it goes.
+
+        Raises:
+            TypeError: The strategy asks for them and has no such method.
+        """
+        raise TypeError(f"{type(self).__name__} asks for keep logits: give it a method `tell_logits` that takes them.")
 
     @property
     @abstractmethod

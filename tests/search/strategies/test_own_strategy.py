@@ -65,7 +65,7 @@ def test_a_strategy_of_ones_own_is_one_class(random_search, tmp_path):
 
 
 def test_a_name_that_nobody_registered_is_refused():
-    with pytest.raises(ValueError, match="'random_search' is not valid: choose guided, evolution, uniform or a"):
+    with pytest.raises(ValueError, match="'random_search' is not valid: choose guided, evolution, gradient"):
         EvoESAPConfig(allocation="random_search")
 
 

@@ -1,0 +1,34 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""What strategies that train keep logits have in common: a schedule that a limit of the search has room for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ...options import EvoESAPOptions
+from ...training_schedule import FORWARDS_A_STEP, TrainingSchedule
+
+
+# Evaluations that are always needed.
+_UNIFORM_AND_BEST = 2
+_FEWEST_STEPS = 100
+
+
+def affordable(schedule: TrainingSchedule, options: EvoESAPOptions, share: float = 1.0) -> TrainingSchedule:
+    """A schedule, shorter where `max_evaluations` leaves no room for all of it.
+
+    Args:
+        schedule: How long it would be trained without a limit.
+        options: The limit, and what an evaluation is.
+        share: Share of the limit that training may take.
+    """
+    if options.max_evaluations is None:
+        return schedule
+    tokens = options.search_samples * options.sequence_length
+    room = int(share * max(0, options.max_evaluations - _UNIFORM_AND_BEST) * tokens / FORWARDS_A_STEP)
+    if room >= schedule.num_tokens:
+        return schedule
+    # Many small steps find more than few large ones.
+    a_step = min(schedule.tokens_a_step, max(options.sequence_length, room // _FEWEST_STEPS))
+    # Whole steps, and one less for what the last batches hold beyond theirs.
+    return replace(schedule, num_tokens=max(1, room // a_step - 1) * a_step, tokens_a_step=a_step)

@@ -1,0 +1,60 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""[`ToldLogits`]: keep logits that were trained, kept in the state of the run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from ..run.state import RunState
+from .allocation import AllocationSpace
+from .keep_logits import Logits
+from .rounds import KeepLogits
+
+
+class ToldLogits:
+    """What is known of keep logits on some data, by all that they were trained with.
+
+    Args:
+        state: The state of the run; by default nothing is kept.
+        key: Fingerprint of model, data and seed.
+    """
+
+    def __init__(self, state: RunState | None = None, key: str = ""):
+        self._state, self._key = state or RunState(), key
+        self._known: dict[str, dict[int, list[float]]] = dict(self._state.load_series(_NAME, key, _read))
+
+    def get(self, asked: KeepLogits, space: AllocationSpace) -> dict[int, list[float]] | None:
+        """Logits that were trained already; `None` where they were not.
+
+        Args:
+            asked: What they were asked for with.
+            space: The allowed allocations.
+        """
+        return self._known.get(_identity(asked, space))
+
+    def add(self, asked: KeepLogits, space: AllocationSpace, logits: Logits) -> None:
+        """Keep logits.
+
+        Args:
+            asked: What they were asked for with.
+            space: The allowed allocations.
+            logits: For each sparse layer.
+        """
+        identity = _identity(asked, space)
+        self._known[identity] = {layer: list(values) for layer, values in logits.items()}
+        content = {"asked": identity, "logits": [[layer, list(values)] for layer, values in logits.items()]}
+        self._state.append(_NAME, self._key, content)
+
+
+_NAME = "logits"
+
+
+def _identity(asked: KeepLogits, space: AllocationSpace) -> str:
+    allowed = asdict(space) | {"protected": [sorted(each) for each in space.protected]}
+    return json.dumps([asked.to_json(), allowed], sort_keys=True)
+
+
+def _read(content: Any) -> tuple[str, dict[int, list[float]]]:
+    return str(content["asked"]), {int(layer): list(map(float, each)) for layer, each in content["logits"]}
