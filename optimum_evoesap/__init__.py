@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .fitness import esap, linear_esap, register_fitness
     from .heterogeneous.auto import EvoESAPModelForCausalLM
     from .pruner import MoEPruner
+    from .reports.front import Front
     from .reports.inspection import inspect_model
     from .reports.measured import measure_prunability
     from .reports.result import PruningResult
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "EvoESAPConfig": "configuration",
     "EvoESAPModelForCausalLM": "heterogeneous.auto",
+    "Front": "reports.front",
     "Measurement": "calibration.measured",
     "MoEPruner": "pruner",
     "PruningResult": "reports.result",
@@ -51,6 +53,7 @@ _PUBLIC = {
 __all__ = [
     "EvoESAPConfig",
     "EvoESAPModelForCausalLM",
+    "Front",
     "Measurement",
     "MoEPruner",
     "PruningResult",

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def what_is_left_in(output: str | Path) -> Callable[[], str]:
+def what_is_left_in(output: str | Path, last_file: str = "config.json", made: str = "checkpoint") -> Callable[[], str]:
     """Look at an output folder before a run; what this returns says, after Ctrl-C, what the run has left in it.
 
     Args:
         output: The output folder.
+        last_file: The last file that is written of what the run makes.
+        made: What that is called.
     """
-    last = Path(output) / "config.json"  # the last file of a checkpoint that is written
+    last = Path(output) / last_file
     before = _written_at(last)
 
     def what_is_left() -> str:
@@ -23,7 +25,7 @@ def what_is_left_in(output: str | Path) -> Callable[[], str]:
         if saved:
             return f"Saved in {output}: {', '.join(saved)}. The same command (without --no-resume) goes on from there."
         if _written_at(last) not in (None, before):
-            return f"The checkpoint in {output} is whole."
+            return f"The {made} in {output} is whole."
         return "Nothing was saved yet: the same command begins again."
 
     return what_is_left

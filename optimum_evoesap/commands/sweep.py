@@ -10,6 +10,7 @@ from optimum.commands.base import BaseOptimumCLICommand
 
 from .arguments import add_config_options, add_model_options, add_option, set_up_parser, source_options
 from .errors import errors_in_one_line
+from .interrupted import what_is_left_in
 from .output import add_loading_options
 from .prune import add_run_options, make_config, read_ranking
 
@@ -54,7 +55,7 @@ class SweepCommand(BaseOptimumCLICommand):
 
     def run(self) -> None:
         """Search, save, and print the table."""
-        with errors_in_one_line():
+        with errors_in_one_line(what_is_left_in(self.args.output, "evoesap_front.json", "front")):
             _run(self.args)
 
 

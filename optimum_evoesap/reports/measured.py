@@ -65,7 +65,8 @@ def measure_prunability(
         **model_kwargs: Go to `from_pretrained` of the class that the checkpoint was made with.
 
     Raises:
-        ValueError: The model is dense or not supported, or the data cannot be used.
+        ValueError: The model is dense or not supported.
+        DataError: The data cannot be used, or are too few windows. It is a `ValueError`.
 
     Example:
         ```python

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tqdm.auto import tqdm
-
 from ..calibration.criteria import PruningOrder
 from ..fitness.slices import SliceScorer
 from ..fitness.window_scores import WindowScores
+from ..progress_bar import ProgressBar
 from .allocation import Allocation, AllocationSpace
 from .candidate import Candidate
 from .comparison import difference
@@ -27,11 +26,11 @@ def score_all(scorer: SliceScorer, candidates: Sequence[Candidate], what: str) -
     """
     once = list(dict.fromkeys(candidates))
     found: dict[int, WindowScores] = {}
-    with tqdm(total=len(once), desc=what, unit="candidate") as bar:
+    with ProgressBar(what, len(once), "candidate") as bar:
 
         def scored(scores: dict[int, WindowScores]) -> None:
             found.update(scores)
-            bar.update(len(scores))
+            bar.advance(len(scores))
 
         scorer.score_each(once, scored)
     by_candidate = {one: found[number] for number, one in enumerate(once)}
