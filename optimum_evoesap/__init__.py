@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from .pruner import MoEPruner
     from .reports.inspection import inspect_model
     from .reports.result import PruningResult
-    from .search.rounds import Round
+    from .search.rounds import KeepLogits, Round
     from .search.strategies import SteppedStrategy, Strategy, register_strategy
 
 # Loaded when first used, so that importing the package stays fast.
 _PUBLIC = {
     "EvoESAPConfig": "configuration",
     "EvoESAPModelForCausalLM": "heterogeneous.auto",
+    "KeepLogits": "search.rounds",
     "Measurement": "calibration.measured",
     "MoEPruner": "pruner",
     "PruningResult": "reports.result",
@@ -47,6 +48,7 @@ _PUBLIC = {
 __all__ = [
     "EvoESAPConfig",
     "EvoESAPModelForCausalLM",
+    "KeepLogits",
     "Measurement",
     "MoEPruner",
     "PruningResult",
