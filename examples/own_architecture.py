@@ -137,6 +137,16 @@ class GateMatrixExperts(MoEBlock):
             undo.enter_context(post_hook(experts.each, keep))
             undo.enter_context(post_hook(experts, read))
 
+    def weigh(self, factors, undo):
+        """Let an expert count for more or less; only strategies that train keep logits ask for it."""
+
+        def multiply(module, args, kwargs):
+            hidden, gates = args
+            return (hidden, gates * factors.to(gates)), kwargs
+
+        for experts in self.experts:
+            undo.enter_context(pre_hook(experts, multiply))
+
 
 # [/adapter]
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .reports.measured import measure_prunability
     from .reports.result import PruningResult
     from .search.estimate import RunEstimate
-    from .search.rounds import Round
+    from .search.rounds import KeepLogits, Round
     from .search.strategies import SteppedStrategy, Strategy, register_strategy
 
 # Loaded when first used, so that importing the package stays fast.
@@ -33,6 +33,7 @@ _PUBLIC = {
     "EvoESAPConfig": "configuration",
     "EvoESAPModelForCausalLM": "heterogeneous.auto",
     "Front": "reports.front",
+    "KeepLogits": "search.rounds",
     "Measurement": "calibration.measured",
     "MoEPruner": "pruner",
     "PruningResult": "reports.result",
@@ -54,6 +55,7 @@ __all__ = [
     "EvoESAPConfig",
     "EvoESAPModelForCausalLM",
     "Front",
+    "KeepLogits",
     "Measurement",
     "MoEPruner",
     "PruningResult",

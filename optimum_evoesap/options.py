@@ -42,8 +42,9 @@ class EvoESAPOptions:
     allocation: str | list[int] | dict[int, int] = _option(
         "guided",
         "What goes from each layer: guided (measured curves and steps around the best point), evolution (the paper's "
-        "search), another registered strategy, uniform, or the removed counts themselves, as a list (one per sparse "
-        "layer) or a dict (decoder layer to count).",
+        "search), gradient (keep logits trained through the frozen model; gradient_guided begins, and guided_gradient "
+        "ends, the guided search with them), another registered strategy, uniform, or the removed counts themselves, "
+        "as a list (one per sparse layer) or a dict (decoder layer to count).",
     )
     fitness: str = _option(
         "esap", "What the search maximises: esap, kl, reverse_kl, nll, sampled_acceptance or a registered name."

@@ -182,7 +182,7 @@ def set_up_parser(parser: ArgumentParser, description: str, usage: str) -> None:
 def _value_settings(name: str, kind: Any) -> dict[str, Any]:
     """Type and placeholder of an option that takes a value."""
     parsers: dict[str, tuple[Callable[[str], Any], str]] = {
-        "allocation": (parse_allocation, "guided|evolution|uniform|N,N,..."),
+        "allocation": (parse_allocation, "guided|evolution|gradient|uniform|N,N,..."),
         "columns": (parse_columns, "ROLE=COLUMN,..."),
         "keep": (parse_keep, "JSON"),
         "report_to": (_names, "NAME,..."),

@@ -6,6 +6,7 @@ from __future__ import annotations
 import torch
 
 from optimum_evoesap.adapters import find_moe_layers, model_structure
+from optimum_evoesap.calibration.gradient_check import check_gradients
 from optimum_evoesap.calibration.observer import observe_experts
 from optimum_evoesap.models.surgery import remove_experts
 from optimum_evoesap.models.virtual_slice import VirtualSlice
@@ -24,6 +25,7 @@ def test_an_adapter_of_ones_own_gives_the_same_logits_virtually_and_really():
     tokens = torch.randint(0, 64, (2, 12))
     layers, structure = find_moe_layers(model), model_structure(model)
     assert all(isinstance(layer.blocks[0], GateMatrixExperts) and layer.top_k == 2 for layer in layers)
+    check_gradients(sparse_model_of(model), tokens)
     kept = {0: [1, 4, 6], 1: [0, 7], 2: [0, 1, 2, 3, 5]}
     with torch.no_grad():
         with VirtualSlice(layers, kept):
