@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from optimum_evoesap.calibration.training_schedule import TrainingSchedule
+from optimum_evoesap.training_schedule import TrainingSchedule
 from optimum_evoesap.run.state import RunState
 from optimum_evoesap.search.allocation import AllocationSpace
 from optimum_evoesap.search.rounds import KeepLogits

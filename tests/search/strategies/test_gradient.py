@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from optimum_evoesap.calibration.keep_training import KeepTraining
-from optimum_evoesap.calibration.training_schedule import TrainingSchedule
+from optimum_evoesap.training_schedule import TrainingSchedule
 from optimum_evoesap.options import EvoESAPOptions
 from optimum_evoesap.search.candidate import Candidate, check_candidate
 from optimum_evoesap.search.keep_logits import candidate_of, logits_of_candidate, logits_of_order
