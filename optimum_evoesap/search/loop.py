@@ -64,8 +64,7 @@ def run_search(
         try:
             while not (asked := as_round(strategy.ask())).is_empty:
                 if isinstance(asked, KeepLogits):
-                    limits.spend(_cost(strategy, asked, trainer) / board.scorer.num_windows)
-                    _train(strategy, asked, trainer, limits)
+                    _train(strategy, asked, trainer, boards, limits, bar)
                 else:
                     _answer(strategy, asked, boards, limits, bar)
                 best = strategy.best
@@ -124,19 +123,31 @@ def _expected_windows(strategy: Strategy, boards: Mapping[str, ScoreBoard], limi
     )
 
 
-def _cost(strategy: Strategy, asked: KeepLogits, trainer: Trainer | None) -> float:
+def _train(
+    strategy: Strategy,
+    asked: KeepLogits,
+    trainer: Trainer | None,
+    boards: Mapping[str, ScoreBoard],
+    limits: Limits,
+    bar: ProgressBar,
+) -> None:
     if trainer is None:
         raise ValueError(
             f"The strategy {type(strategy).__name__} asks for keep logits; to get them its class must say "
             "`trains = True`."
         )
-    return trainer.num_windows(asked)
+    windows, before = trainer.num_windows(asked), bar.done
+    limits.spend(windows / boards[SEARCH].scorer.num_windows)
+    bar.expect_more(windows)
 
+    def after(share: float) -> None:
+        bar.advance(before + round(share * windows) - bar.done)
+        limits.check_time()
 
-def _train(strategy: Strategy, asked: KeepLogits, trainer: Trainer | None, limits: Limits) -> None:
-    assert trainer is not None
-    limits.check_time()
-    strategy.tell_logits(trainer.train(asked, limits.check_time))
+    after(0.0)
+    logits = trainer.train(asked, after)
+    bar.skip(before + windows - bar.done)  # what an earlier run had trained
+    strategy.tell_logits(logits)
 
 
 def _check(candidate: Candidate, strategy: Strategy, any_budget: bool = False) -> None:

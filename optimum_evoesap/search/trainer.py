@@ -13,7 +13,6 @@ from ..calibration.keep_training import KeepTraining
 from ..configuration import EvoESAPConfig
 from ..models.batching import Batch
 from ..models.sparse_model import SparseModel
-from ..progress_bar import ProgressBar
 from ..run.inputs import ModelInputs
 from ..training_schedule import FORWARDS_A_STEP
 from .allocation import AllocationSpace
@@ -36,12 +35,12 @@ class Trainer(Protocol):
             asked: What is to be trained.
         """
 
-    def train(self, asked: KeepLogits, after: Callable[[], None]) -> Logits:
+    def train(self, asked: KeepLogits, after: Callable[[float], None]) -> Logits:
         """Trained logits for each sparse layer.
 
         Args:
             asked: What is to be trained.
-            after: Called after each step.
+            after: Called after each step with the share that is done.
         """
 
 
@@ -65,11 +64,10 @@ class LogitTrainer:
         training: Trains those of the layers that can lose experts.
         space: The allowed allocations.
         told: Keeps what was trained.
-        progress: Show a progress bar.
     """
 
-    def __init__(self, training: KeepTraining, space: AllocationSpace, told: ToldLogits, progress: bool = True):
-        self._training, self._space, self._told, self._progress = training, space, told, progress
+    def __init__(self, training: KeepTraining, space: AllocationSpace, told: ToldLogits):
+        self._training, self._space, self._told = training, space, told
 
     def num_windows(self, asked: KeepLogits) -> int:
         """Windows through the model, counted as forward passes; also of what is known already.
@@ -79,12 +77,12 @@ class LogitTrainer:
         """
         return FORWARDS_A_STEP * self._training.num_windows(asked.schedule)
 
-    def train(self, asked: KeepLogits, after: Callable[[], None]) -> Logits:
+    def train(self, asked: KeepLogits, after: Callable[[float], None]) -> Logits:
         """Trained logits for each sparse layer; those of layers that cannot lose any stay.
 
         Args:
             asked: What is to be trained.
-            after: Called after each step.
+            after: Called after each step with the share that is done.
         """
         known = self._told.get(asked, self._space)
         if known is not None:
@@ -92,13 +90,7 @@ class LogitTrainer:
         start = {
             layer: asked.start[layer] for layer, limit in zip(self._space.layers, self._space.max_removed) if limit
         }
-        with ProgressBar("train keep logits", 100, "%", self._progress) as bar:
-
-            def show(share: float) -> None:
-                bar.advance(int(100 * share) - bar.done)
-                after()
-
-            trained = self._training.train(start, asked.schedule, show)
+        trained = self._training.train(start, asked.schedule, after)
         logits = {layer: list(trained.get(layer, asked.start[layer])) for layer in self._space.layers}
         self._told.add(asked, self._space, logits)
         return logits

@@ -102,7 +102,7 @@ def test_training_keeps_the_budget_and_leaves_the_model_as_it_was(model_type):
     asked = KeepLogits(start, TrainingSchedule(num_tokens=96, tokens_a_step=24))
 
     def train():
-        return make_trainer(sparse_model, space, 3, data).train(asked, lambda: None)
+        return make_trainer(sparse_model, space, 3, data).train(asked, lambda share: None)
 
     found = train()
     assert train() == found, "the same seed gives the same bits"
@@ -116,7 +116,7 @@ def test_training_keeps_the_budget_and_leaves_the_model_as_it_was(model_type):
     class Stopped(Exception):
         pass
 
-    def stop():
+    def stop(share):
         raise Stopped
 
     with pytest.raises(Stopped):

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ...training_schedule import TrainingSchedule
 from ..keep_logits import Logits, candidate_of, logits_of_order
-from ..rounds import KeepLogits
+from ..rounds import SEARCH, KeepLogits
 from .guided import Guided
 from .stepped import Steps
 from .strategy import register_strategy
-from .training_steps import affordable
+from .training_steps import affordable, windows_of
 
 
 @register_strategy("gradient")
@@ -23,14 +25,27 @@ class Gradient(Guided):
     """
 
     trains = True
+    cost_range = (1.0, 1.0)
 
     @property
     def num_candidates(self) -> int:
         """The uniform one and what the logits make."""
         return 2
 
+    def expected_windows(self, available: Mapping[str, int]) -> int:
+        """Those two, and what is trained.
+
+        Args:
+            available: Windows of each kind of data.
+        """
+        return 2 * available[SEARCH] + windows_of(self._schedule, self.options)
+
+    @property
+    def _schedule(self) -> TrainingSchedule:
+        return affordable(TrainingSchedule(), self.options)
+
     def steps(self) -> Steps[None]:
         """Training, then one score."""
         yield from self._try([self.uniform], "uniform")
-        logits: Logits = yield KeepLogits(logits_of_order(self._now), affordable(TrainingSchedule(), self.options))
+        logits: Logits = yield KeepLogits(logits_of_order(self._now), self._schedule)
         yield from self._try([candidate_of(logits, self.space)], "keep logits")

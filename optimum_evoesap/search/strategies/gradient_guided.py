@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ...training_schedule import TrainingSchedule
 from ..keep_logits import Logits, candidate_of, logits_of_order, order_of
 from ..rounds import KeepLogits
 from .guided import Guided
 from .stepped import Steps
 from .strategy import register_strategy
-from .training_steps import affordable
+from .training_steps import affordable, windows_of
 
 
 # Of the limit of a search; the other half is for the steps that follow.
@@ -29,9 +31,20 @@ class GradientGuided(Guided):
 
     trains = True
 
+    def expected_windows(self, available: Mapping[str, int]) -> int:
+        """Those of the guided search, and what is trained.
+
+        Args:
+            available: Windows of each kind of data.
+        """
+        return super().expected_windows(available) + windows_of(self._schedule, self.options)
+
+    @property
+    def _schedule(self) -> TrainingSchedule:
+        return affordable(TrainingSchedule(), self.options, _SHARE)
+
     def _begin(self) -> Steps[None]:
-        start = logits_of_order(self._now)
-        logits: Logits = yield KeepLogits(start, affordable(TrainingSchedule(), self.options, _SHARE))
+        logits: Logits = yield KeepLogits(logits_of_order(self._now), self._schedule)
         found = candidate_of(logits, self.space)
         yield from self._try([found], "keep logits")
         if self._best == found:

@@ -1,5 +1,5 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""What strategies that train keep logits have in common: a schedule that a limit of the search has room for."""
+"""What strategies that train keep logits have in common: a schedule that a limit has room for, and what it costs."""
 
 from __future__ import annotations
 
@@ -32,3 +32,13 @@ def affordable(schedule: TrainingSchedule, options: EvoESAPOptions, share: float
     a_step = min(schedule.tokens_a_step, max(options.sequence_length, room // _FEWEST_STEPS))
     # Whole steps, and one less for what the last batches hold beyond theirs.
     return replace(schedule, num_tokens=max(1, room // a_step - 1) * a_step, tokens_a_step=a_step)
+
+
+def windows_of(schedule: TrainingSchedule, options: EvoESAPOptions) -> int:
+    """About how many windows go through the model, counted as forward passes.
+
+    Args:
+        schedule: How long is trained.
+        options: How long a window is.
+    """
+    return round(FORWARDS_A_STEP * schedule.num_tokens / options.sequence_length)

@@ -35,7 +35,8 @@ class Trainer:
 
     def train(self, asked, after):
         self.asked.append(asked)
-        after()
+        for share in (0.5, 1.0):
+            after(share)
         return self.logits
 
 
@@ -135,6 +136,21 @@ def test_rounds_and_logits_are_told_apart():
     asked = KeepLogits({0: (1.0, 2.0)})
     assert not asked.is_empty and Round(()).is_empty
     assert asked.to_json() == KeepLogits({0: [1, 2]}).to_json()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_expected_counts_the_training(name):
+    space, available = make_space(), {"search": 64, "calibration": 32}
+    order = {layer: list(range(EXPERTS)) for layer in space.layers}
+    long, short = (
+        STRATEGIES[name](space, order, EvoESAPOptions(sequence_length=512, max_evaluations=most)).expected_windows(
+            available
+        )
+        for most in (None, 20)
+    )
+    assert long - short > 0.8 * (3 * 512_000 / 512 - 64 * 18)
+    if name == "gradient":
+        assert long == 2 * 64 + 3 * 2000
 
 
 def prune(name, folder=None, **options):
