@@ -73,9 +73,10 @@ def compare_with_uniform(
     verdict = Verdict(scores, others, paired_interval(scores, others, config.seed))
     if not verdict.beats_uniform and (config.is_searched or best != uniform):
         logger.warning(
-            "The allocation %s does not beat the uniform one on held-out windows: %s %.4f against %.4f%s, difference "
-            "between %+.4f and %+.4f (95%%).%s",
+            "The allocation %s%s does not beat the uniform one on held-out windows: %s %.4f against %.4f%s, "
+            "difference between %+.4f and %+.4f (95%%).%s",
             "given" if config.is_explicit else "found",
+            "" if config.sparsity is None else f" at sparsity {config.sparsity:g}",
             config.fitness,
             scores.value,
             others.value,

@@ -11,6 +11,7 @@ import pytest
 from optimum_evoesap import EvoESAPConfig, PruningResult
 from optimum_evoesap.options import EvoESAPOptions
 from optimum_evoesap.reports.front import Front
+from optimum_evoesap.search.board import ScoreBoard
 from tests.commands.helpers import EXPERTS, FAST, LAYERS, data_options, stored_bytes
 
 
@@ -93,3 +94,22 @@ def test_the_help_names_all_choices_but_those_that_sparsities_replace(cli):
         assert (
             f"--{field.name.replace('_', '-')}" in words or f"--{field.name.replace('_', '-')}," in words
         ) != is_replaced
+
+
+def test_ctrl_c_says_what_is_saved_and_the_same_command_goes_on(cli, checkpoint, data, tmp_path, monkeypatch):
+    given = ["sweep", "-m", checkpoint, "-o", tmp_path / "front", "--sparsities", "0.25", "0.5"]
+    given += [*FAST, "--allocation", "evolution", *data_options(data)]
+    score, rounds = ScoreBoard.score, []
+
+    def interrupted(self, *arguments, **named):
+        rounds.append(arguments)
+        if len(rounds) == 3:
+            raise KeyboardInterrupt
+        return score(self, *arguments, **named)
+
+    monkeypatch.setattr(ScoreBoard, "score", interrupted)
+    code, _, error = cli(*given)
+    last = error.strip().splitlines()[-1]
+    assert code == 130 and last.startswith(f"Stopped. Saved in {tmp_path / 'front'}: ") and "goes on" in last
+    assert cli(*given)[0] == 0
+    assert list(Front.load(tmp_path / "front")) == [0.25, 0.5]

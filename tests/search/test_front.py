@@ -114,6 +114,14 @@ def test_sparsities_of_one_budget_are_searched_once(monkeypatch):
     assert list(front) == [0.5, 0.51] and front[0.5] == front[0.51]
 
 
+def test_a_warning_says_at_which_sparsity_uniform_is_as_good(caplog):
+    front = make_pruner(**GUIDED).front([0.25, 0.5], rows(), search_rows())
+    guarded = [sparsity for sparsity, result in front.items() if result.is_guarded]
+    said = [record.message for record in caplog.records if "does not beat" in record.message]
+    assert guarded and len(said) == len(guarded)
+    assert all(f"found at sparsity {sparsity:g} does" in each for sparsity, each in zip(guarded, said))
+
+
 def test_limits_hold_for_each_sparsity():
     front = make_pruner(max_evaluations=4).front([0.25, 0.5], rows(), search_rows())
     assert [result.stopped_because for result in front.values()] == ["max_evaluations=4 are used up"] * 2

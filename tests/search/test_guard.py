@@ -41,7 +41,7 @@ class Scorer:
         (CLEAR, SEARCHED, True, FOUND, None),
         (DOUBTFUL, SEARCHED, False, UNIFORM, "The uniform one is taken"),
         (WORSE, SEARCHED, False, UNIFORM, "The uniform one is taken"),
-        (DOUBTFUL, SEARCHED | {"guard": False}, False, FOUND, "found does not beat"),
+        (DOUBTFUL, SEARCHED | {"guard": False}, False, FOUND, "found at sparsity 0.5 does not beat"),
         (CLEAR, GIVEN, True, FOUND, None),
         (WORSE, GIVEN, False, FOUND, "given does not beat"),
     ],
