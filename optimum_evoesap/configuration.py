@@ -225,6 +225,8 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
             self._fail("criterion_samples", "give a whole number of at least 1, or None for 4096 tokens.")
         if self.max_evaluations is not None and not _is_count(self.max_evaluations, 1):
             self._fail("max_evaluations", "give a whole number of at least 1, or None for no limit.")
+        if self.patience is not None and not _is_count(self.patience, 1):
+            self._fail("patience", "give a whole number of at least 1, or None for no limit.")
         if self.max_minutes is not None and not (_is_number(self.max_minutes, 0, math.inf) and self.max_minutes > 0):
             self._fail("max_minutes", "give a number above 0, or None for no limit.")
         if self.min_experts is not None and not _is_count(self.min_experts, 1):

@@ -99,7 +99,8 @@ def find_allocation(
         return SearchOutcome(strategy.best)
     boards = _boards(sparse_model, config, data, told or {})
     # An allocation that is given is scored whatever the limits of a search are.
-    end = run_search(strategy, boards, Limits.of(config) if config.is_searched else None)
+    limits = Limits.of(config, sum(known.seconds for known in (told or {}).values())) if config.is_searched else None
+    end = run_search(strategy, boards, limits)
     scores = {name: boards[SEARCH].told[one] for name, one in (("best", end.best), ("uniform", strategy.uniform))}
     reason = end.reason if config.is_searched else ""
     if not data.holdout:

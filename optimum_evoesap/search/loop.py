@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tqdm.auto import tqdm
@@ -36,27 +37,32 @@ def run_search(
     Args:
         strategy: Asks for candidates and is told their scores.
         boards: Scores on each kind of data that a round may name.
-        limits: When to stop though the strategy is not done; its best so far is what was found then.
+        limits: When to stop though the strategy is not done. The best is then its best so far, or one of the round
+            that was broken off, where that has scores on all windows already and is better.
         progress: Show a progress bar.
 
     Raises:
         ValueError: The strategy asks for a candidate that its space does not allow, or for unknown data.
     """
     board, limits = boards[SEARCH], limits or Limits()
-    best, reason = strategy.uniform, "the strategy has no more to ask"
+    asked, best, reason = Round(()), strategy.uniform, "the strategy has no more to ask"
     with tqdm(total=strategy.num_candidates, desc="search", unit="candidate", disable=not progress) as bar:
         limits.spend(board.num_new([strategy.uniform]) / board.scorer.num_windows)
         (uniform,) = board.score([strategy.uniform])
+        highest = uniform.value
         try:
             while (asked := as_round(strategy.ask())).candidates:
+                rivals = _new_rivals(asked, board, strategy)
                 _answer(strategy, asked, boards, limits, bar)
-                best = strategy.best
+                best, asked = strategy.best, Round(())
                 _check(best, strategy)
                 if best in board.told:
                     means = {"best": board.told[best].mean, "uniform": uniform.mean}
                     bar.set_postfix({name: f"{mean:.4f}" for name, mean in means.items()})
+                highest = _end_round(rivals, highest, board, limits)
         except LimitReached as reached:
             reason = str(reached)
+            best = _better(best, asked.candidates, board, strategy)
         else:
             best = strategy.best  # also of one that never asked
         _check(best, strategy)
@@ -74,14 +80,42 @@ def _answer(strategy: Strategy, asked: Round, boards: Mapping[str, ScoreBoard], 
         _check(candidate, strategy, any_budget=True)
     board = boards[asked.data]
     limits.spend(board.num_new(asked.candidates, asked.num_windows) / boards[SEARCH].scorer.num_windows)
+    if not board.are_known(asked.candidates, asked.num_windows):
+        limits.check_time()  # a run that goes on gets as far as it was, whatever the time
 
     def after(count: int) -> None:
         bar.update(count)
         limits.check_time()
 
-    after(0)
     for candidate, scores in zip(asked.candidates, board.score(asked.candidates, asked.num_windows, after)):
         strategy.tell(candidate, scores)
+
+
+def _new_rivals(asked: Round, board: ScoreBoard, strategy: Strategy) -> list[Candidate]:
+    """Those of a round that could become the best: of the budget, on search data, without scores on all until now."""
+    if asked.data != SEARCH:
+        return []
+    return [one for one in asked.candidates if _is_of_budget(one, strategy) and board.num_new([one])]
+
+
+def _end_round(rivals: Sequence[Candidate], highest: float, board: ScoreBoard, limits: Limits) -> float:
+    """The highest value so far, after a round; one that brought no new scores on all search windows does not count."""
+    values = [value for one in rivals if not board.num_new([one]) and (value := board.value(one)) is not None]
+    if values:
+        limits.end_round(max(values) > highest)
+    return max([highest, *values])
+
+
+def _better(best: Candidate, candidates: Sequence[Candidate], board: ScoreBoard, strategy: Strategy) -> Candidate:
+    """The best of a strategy, or what is better among the candidates of a round that it was not told the scores of."""
+    values = {one: board.value(one) for one in (best, *candidates) if one == best or _is_of_budget(one, strategy)}
+    if values[best] is None:
+        return best
+    return max(values, key=lambda one: -math.inf if (value := values[one]) is None else value)
+
+
+def _is_of_budget(candidate: Candidate, strategy: Strategy) -> bool:
+    return sum(candidate.removed(strategy.space.num_experts)) == strategy.space.budget
 
 
 def _check(candidate: Candidate, strategy: Strategy, any_budget: bool = False) -> None:
