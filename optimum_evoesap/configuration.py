@@ -15,6 +15,7 @@ from optimum.version import __version__ as optimum_version
 from transformers import __version__ as transformers_version
 
 from .calibration.criteria import CRITERIA
+from .calibration.criterion_names import AUTO
 from .calibration.measured import MEASURED_CRITERIA
 from .data.options import SCORED_TOKENS
 from .fitness import FITNESSES
@@ -171,7 +172,7 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
 
     def _check_choices(self) -> None:
         choices = {
-            "criterion": (*CRITERIA, *MEASURED_CRITERIA),
+            "criterion": (*CRITERIA, *MEASURED_CRITERIA, AUTO),
             "fitness": tuple(FITNESSES),
             "goal": ("mean", "worst"),
             "scored_tokens": SCORED_TOKENS,

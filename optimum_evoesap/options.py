@@ -37,7 +37,8 @@ class EvoESAPOptions:
     criterion: str = _option(
         "esap",
         "Which experts of a layer go first: esap or reconstruction, measured by leaving out one expert at a time; "
-        "frequency, ean, seer, reap, reap_renormalised, man or msan, made of what experts do; or a registered name.",
+        "frequency, ean, seer, reap, reap_renormalised, man or msan, made of what experts do; or a registered name. "
+        "auto takes the one of those named here whose order scores best at the wanted budget.",
     )
     allocation: str | list[int] | dict[int, int] = _option(
         "guided",

@@ -26,6 +26,8 @@ class PruningResult(ShortRepr):
         base_model: Hub id or path of the unpruned model (the teacher), `None` for a model made in memory.
         model_type: The `model_type` of its config.
         criterion: Name of the criterion that ordered the experts; `None` where the kept experts were given.
+        criterion_scores: Where the criterion was to be chosen: the fitness that the order of each criterion reaches at
+            the budget, on the windows that criteria are measured on. Otherwise empty.
         fitness: Name of the fitness that the scores are of; `None` when nothing was scored.
         sparsity: Removed experts over all routed experts, as achieved.
         budget: Number of removed experts; `sum(allocation)`.
@@ -75,6 +77,7 @@ class PruningResult(ShortRepr):
     num_experts: list[int]
     allocation: list[int]
     kept_experts: dict[int, list[int]]
+    criterion_scores: dict[str, float] = field(default_factory=dict)
     protected_experts: dict[int, list[int]] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     interval: list[float] | None = None
@@ -128,11 +131,16 @@ class PruningResult(ShortRepr):
         ]
         return [
             ("base model", self.base_model or "made in memory"),
-            ("criterion", self.criterion or "none, the kept experts were given"),
+            ("criterion", self._criterion()),
             ("removed", f"{self.budget} of {sum(self.num_experts)} experts ({share(self.sparsity)})"),
             *(scores or [("scores", "none")]),
             *(self._verdict() if scores else []),
         ]
+
+    def _criterion(self) -> str:
+        if self.criterion is None:
+            return "none, the kept experts were given"
+        return self.criterion + (f", the best of {len(self.criterion_scores)}" if self.criterion_scores else "")
 
     def _verdict(self) -> list[tuple[str, str]]:
         if self.beats_uniform is None:

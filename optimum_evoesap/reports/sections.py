@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .figures import bar, domain_rows, score_rows, size_rows
 from .markdown import markdown_table
 from .names import LOCAL_MODEL, clean_value, is_hub_id
-from .text import interval, share, spread
+from .text import interval, score, share, spread
 
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def _choice(result: PruningResult, config: dict[str, Any]) -> str:
     else:
         how = "how many go from each layer was given by the user"
     order = f"Within a sparse layer the criterion `{result.criterion}` decides which experts go first"
+    if result.criterion_scores:
+        order += f" (of {len(result.criterion_scores)} criteria it scores best at this budget)"
     if result.protected_experts:
         count = sum(map(len, result.protected_experts.values()))
         order += f", but for {count} that were to stay in any case (`protected_experts` in `evoesap_result.json`)"
@@ -106,6 +108,21 @@ def _domains(result: PruningResult, columns: list[str]) -> str:
     numbered = [f"{name} {place}" if shown.count(name) > 1 else name for place, name in enumerate(shown, 1)]
     header = ["Held-out sequences of", *columns, "Difference to uniform"]
     return markdown_table(header, domain_rows(result.domains, numbered))
+
+
+def criteria(result: PruningResult) -> str:
+    """What each criterion scores; empty where none was to be chosen."""
+    if not result.criterion_scores:
+        return ""
+    ranked = sorted(result.criterion_scores.items(), key=lambda each: -each[1])
+    rows = [[f"`{name}`" + (", taken" if name == result.criterion else ""), score(value)] for name, value in ranked]
+    text = (
+        f"With as many experts removed in the order of each criterion, the model reaches this value of "
+        f"{_fitness_name(result)} on a few windows of the calibration data. It is that of the better of two "
+        "allocations, the uniform one and the one that follows from the scores of the criterion, or that of the "
+        "allocation that was given."
+    )
+    return f"## Criteria\n\n{text}\n\n{markdown_table(['Criterion', 'Score'], rows)}"
 
 
 def layers(result: PruningResult) -> str:

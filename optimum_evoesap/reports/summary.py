@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .figures import bar, domain_rows, score_rows, size_rows
 from .result import PruningResult
-from .text import interval, table
+from .text import interval, score, table
 
 
 BAR_WIDTH = 32
@@ -20,7 +20,7 @@ def summarize(result: PruningResult, folder: str | Path) -> str:
         result: The record of the run.
         folder: Where the checkpoint was saved.
     """
-    parts = [_sizes(result), _bars(result), _scores(result), _loading(result, folder)]
+    parts = [_sizes(result), _bars(result), _criteria(result), _scores(result), _loading(result, folder)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -37,6 +37,16 @@ def _bars(result: PruningResult) -> str:
         for layer, total, kept in zip(result.sparse_layers, result.num_experts, result.kept_counts)
     ]
     return "\n".join(["layer  experts kept", *rows])
+
+
+def _criteria(result: PruningResult) -> str:
+    """What each criterion scores, where one was to be chosen."""
+    ranked = sorted(result.criterion_scores.items(), key=lambda each: -each[1])
+    if not ranked:
+        return ""
+    rows = [[name, score(value)] for name, value in ranked]
+    text = table(rows, ["criterion", str(result.fitness)])
+    return f"{text}\nOn calibration data at this budget; the criterion {result.criterion} was taken."
 
 
 def _scores(result: PruningResult) -> str:
