@@ -66,7 +66,7 @@ def record_run(
         interval=list(found.interval) if found.interval else None,
         domains={name: _domain(each, found.is_guarded) for name, each in found.domains.items()},
         goal=config.goal if scores else "mean",
-        beats_uniform=found.interval[0] > 0 if found.interval and not not_compared_because else None,
+        beats_uniform=None if not_compared_because else found.beats_uniform,
         is_guarded=found.is_guarded,
         stopped_because=found.stopped_because,
         not_compared_because=not_compared_because,
@@ -95,7 +95,7 @@ def tokenizer_loader_name(tokenizer: Any) -> str:
 def _domain(verdict: Verdict, is_guarded: bool) -> dict[str, Any]:
     best, uniform = verdict.best.mean, verdict.uniform.mean
     taken = {"best": uniform, "uniform": uniform, "found": best} if is_guarded else {"best": best, "uniform": uniform}
-    return taken | {"interval": list(verdict.interval)}
+    return taken | {"interval": list(verdict.interval) if verdict.interval else None}
 
 
 def _why_not_compared(

@@ -41,12 +41,13 @@ class PruningResult(ShortRepr):
             `holdout_uniform` on sequences that the search never saw; where `is_guarded`, also `found` and
             `holdout_found`, of the allocation that was not taken. Empty when there were no search data.
         interval: By how much the allocation that was found or given scores higher than the uniform one on the held-out
-            sequences: a paired 95% bootstrap interval, from low to high. `None`: not compared, or of a release that
-            made none.
+            sequences: a paired 95% bootstrap interval, from low to high. `None`: not compared, or on one sequence
+            alone, which gives none, or of a release that made none.
         domains: The same comparison in each domain of the held-out sequences, where they are of several: `best`,
-            `uniform` and `interval`, and `found` where `is_guarded`.
+            `uniform` and `interval` (`None` for one sequence), and `found` where `is_guarded`.
         goal: What the search maximised: the `mean`, or that of the `worst` domain, of which `interval` is then too.
-        beats_uniform: Whether all of `interval` lies above zero (`None`: not compared).
+        beats_uniform: Whether all of `interval` lies above zero; without one, whether the allocation that was found or
+            given scores higher (`None`: not compared).
         is_guarded: Whether the allocation that was found did not beat the uniform one, which was taken in its place.
         stopped_because: Why the search stopped; empty where nothing was searched.
         not_compared_because: Why it was not compared, where there are scores; otherwise empty.
@@ -149,7 +150,7 @@ class PruningResult(ShortRepr):
         verdict = "beats the uniform allocation" if self.beats_uniform else "does not beat the uniform allocation"
         if self.is_guarded:
             verdict = "uniform, as nothing found beats it"
-        return [("verdict", verdict), *([("difference", interval(self.interval))] if self.interval else [])]
+        return [("verdict", verdict), ("difference", interval(self.interval) if self.interval else "no interval")]
 
     def save(self, directory: str | Path) -> Path:
         """Write `evoesap_result.json` into `directory` and return its path."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .figures import bar, domain_rows, score_rows, size_rows
 from .markdown import markdown_table
 from .names import LOCAL_MODEL, clean_value, is_hub_id
-from .text import interval, score, share, spread
+from .text import interval, score, share, spread, unsure
 
 
 if TYPE_CHECKING:
@@ -159,16 +159,16 @@ def _verdict(result: PruningResult) -> str:
         return f"It was not compared with the uniform allocation on held-out sequences{reason}."
     held_out = "on held-out sequences, which the search never saw"
     where = " in the worst domain" if result.goal == "worst" else ""
-    bounds = interval(result.interval) if result.interval else ""
-    between = f"; the paired interval of the difference{where} is {bounds}" if bounds else ""
+    bounds = f"; the paired interval of the difference{where} is {interval(result.interval)}"
+    between = (bounds if result.interval else where) + "." + unsure(result.interval)
     if result.beats_uniform:
-        return f"This allocation beats the uniform allocation {held_out}{between}."
+        return f"This allocation beats the uniform allocation {held_out}{between}"
     if result.is_guarded:
         return (
-            f"The allocation that was found does not beat the uniform allocation {held_out}{between}. So this is the "
+            f"The allocation that was found does not beat the uniform allocation {held_out}{between} So this is the "
             "uniform one."
         )
-    verdict = f"This allocation does not beat the uniform allocation {held_out}{between}."
+    verdict = f"This allocation does not beat the uniform allocation {held_out}{between}"
     if result.is_uniform:
         return f"{verdict} It is itself uniform."
     return f"{verdict} Pruning every layer alike is the simpler choice here."

@@ -52,7 +52,9 @@ class SearchOutcome:
         best: The candidate that the run returns.
         scores: `best` and `uniform` on the search data, `holdout_best` and `holdout_uniform` on held-out ones; where
             the guard took the uniform one, `found` and `holdout_found` of what it did not take.
-        interval: Paired 95% interval of `holdout_best`, or of `holdout_found`, over `holdout_uniform`.
+        interval: Paired 95% interval of `holdout_best`, or of `holdout_found`, over `holdout_uniform`; `None` where
+            nothing is held out, or one window alone.
+        beats_uniform: Whether that one beats the uniform one there; `None` where nothing is held out.
         domains: The same comparison in each domain of the held-out windows, where they are of several.
         stopped_because: Why the search stopped; empty where nothing was searched.
         history: One entry a round of the strategy.
@@ -61,6 +63,7 @@ class SearchOutcome:
     best: Candidate
     scores: dict[str, WindowScores] = field(default_factory=dict)
     interval: tuple[float, float] | None = None
+    beats_uniform: bool | None = None
     domains: dict[str, Verdict] = field(default_factory=dict)
     stopped_because: str = ""
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -117,7 +120,7 @@ def find_allocation(
     if chosen != end.best:
         scores |= {"found": scores["best"], "best": scores["uniform"]}
     by_domain = compare_by_domain(verdict, data.holdout_domains, config.seed)
-    return SearchOutcome(chosen, scores, verdict.interval, by_domain, reason, strategy.history)
+    return SearchOutcome(chosen, scores, verdict.interval, verdict.beats_uniform, by_domain, reason, strategy.history)
 
 
 def make_strategy(order: PruningOrder, space: AllocationSpace, config: EvoESAPConfig) -> Strategy:
