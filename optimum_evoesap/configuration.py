@@ -15,6 +15,7 @@ from optimum.version import __version__ as optimum_version
 from transformers import __version__ as transformers_version
 
 from .calibration.criteria import CRITERIA
+from .calibration.criterion_names import AUTO
 from .calibration.measured import MEASURED_CRITERIA
 from .data.options import SCORED_TOKENS
 from .fitness import FITNESSES
@@ -171,7 +172,7 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
 
     def _check_choices(self) -> None:
         choices = {
-            "criterion": (*CRITERIA, *MEASURED_CRITERIA),
+            "criterion": (*CRITERIA, *MEASURED_CRITERIA, AUTO),
             "fitness": tuple(FITNESSES),
             "goal": ("mean", "worst"),
             "scored_tokens": SCORED_TOKENS,
@@ -228,6 +229,8 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
             self._fail("criterion_samples", "give a whole number of at least 1, or None for 4096 tokens.")
         if self.max_evaluations is not None and not _is_count(self.max_evaluations, 1):
             self._fail("max_evaluations", "give a whole number of at least 1, or None for no limit.")
+        if self.patience is not None and not _is_count(self.patience, 1):
+            self._fail("patience", "give a whole number of at least 1, or None for no limit.")
         if self.max_minutes is not None and not (_is_number(self.max_minutes, 0, math.inf) and self.max_minutes > 0):
             self._fail("max_minutes", "give a number above 0, or None for no limit.")
         if self.min_experts is not None and not _is_count(self.min_experts, 1):

@@ -37,7 +37,8 @@ class EvoESAPOptions:
     criterion: str = _option(
         "esap",
         "Which experts of a layer go first: esap or reconstruction, measured by leaving out one expert at a time; "
-        "frequency, ean, seer, reap, reap_renormalised, man or msan, made of what experts do; or a registered name.",
+        "frequency, ean, seer, reap, reap_renormalised, man or msan, made of what experts do; or a registered name. "
+        "auto takes the one of those named here whose order scores best at the wanted budget.",
     )
     allocation: str | list[int] | dict[int, int] = _option(
         "guided",
@@ -109,7 +110,17 @@ class EvoESAPOptions:
         "Most scores of a candidate on all search windows that the search may take; on fewer windows a score counts "
         "in part. By default the strategy decides when it is done.",
     )
-    max_minutes: float | None = _option(None, "Most minutes that the search may take; by default no limit.")
+    max_minutes: float | None = _option(
+        None,
+        "Most minutes that the search may take, counting those of a killed run that goes on; what is better among the "
+        "candidates that are scored by then is taken. By default no limit.",
+    )
+    patience: int | None = _option(
+        None,
+        "Stop the search after so many rounds, one after the other, in which new candidates of the budget get scores "
+        "on all search windows and none is better than the best before (of evolution: generations). By default the "
+        "strategy decides when it is done.",
+    )
     min_experts: int | None = _option(None, "Fewest experts kept in a layer; by default the model's top-k.")
     keep: dict[int, list[int]] | None = _option(
         None, "Experts that stay in any case, as {decoder layer: [experts]}; the others go in their order."

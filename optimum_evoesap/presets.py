@@ -26,6 +26,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "racing": False,
         "max_evaluations": None,
         "max_minutes": None,
+        "patience": None,
         # The paper returns what it finds.
         "guard": False,
     },

@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optimum.quantization_base import OptimumQuantizer
-from torch import Tensor
 from transformers import PreTrainedModel
 
-from .calibration.criteria import PruningOrder, order_experts
+from .calibration.criteria import PruningOrder
 from .calibration.observer import observe_experts
-from .calibration.protection import protected_last
 from .calibration.statistics import ExpertStatistics
 from .calibration.super_experts import with_super_experts
 from .checkpoint.files import (
@@ -49,7 +47,6 @@ from .reports.ranking import Ranking
 from .reports.record import record_run
 from .reports.result import PruningResult
 from .run.breadth import warn_of_experts_hardly_reached, warn_of_one_domain
-from .run.expert_scores import expert_scores
 from .run.folder_lock import FolderLock
 from .run.inputs import ModelInputs
 from .run.state import RunState
@@ -58,6 +55,7 @@ from .search.estimate import RunEstimate, estimate_run
 from .search.find import SearchData, SearchOutcome, find_allocation, find_allocations
 from .search.front import front_configs, front_spaces
 from .search.inputs import search_inputs
+from .search.order import RankedExperts, Ranker
 from .search.planning import allocation_space, explicit_counts, fixed_allocation
 from .search.told_scores import ToldScores
 from .search.trainer import check_trainable
@@ -65,6 +63,7 @@ from .search.trainer import check_trainable
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
+    from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
@@ -118,10 +117,9 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         if self.config.allocation != "uniform":
             self.sparse_model.check_rebuild()
         self.statistics: ExpertStatistics | None = None
-        self.order: PruningOrder | None = None
+        self._ranked: RankedExperts | None = None
         self.result: PruningResult | None = None
         self._ranking: Ranking | None = None
-        self._expert_scores: dict[int, Tensor] = {}
         self._found: SearchOutcome | None = None
         self._inputs = ModelInputs(self.model, self.config, tokenizer)
         name = Path(self.model.name_or_path).name or type(self.model).__name__
@@ -314,7 +312,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             ValueError: The data cannot be used, or the model is pruned already.
         """
         self._check_whole()
-        self.statistics = self.order = self._found = self._ranking = None
+        self.statistics = self._ranked = self._found = self._ranking = None
         data = self._get_data("calibration", calibration_data)
         key = self._state.key(self.model, data.fingerprint)
         statistics = self._state.load_statistics(key)
@@ -338,8 +336,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         self._check_whole()
         if self.statistics is None:
             raise ValueError("Nothing to rank by yet: call calibrate() first.")
-        given = (self.config, self.sparse_model, self.statistics, self._inputs, self._state)
-        return self._order_by(expert_scores(*given))
+        return self._rank(self.statistics)
 
     def load_ranking(
         self,
@@ -372,19 +369,19 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         self._inputs.prepared.pop("calibration", None)
         self._config = self.config.replace(calibration_dataset=None)  # none is read
         self.statistics, self._ranking = ranking.statistics, ranking
-        is_same = ranking.criterion == self.config.criterion
-        return self._order_by(ranking.scores) if is_same else self.rank()
+        return self._rank(ranking.statistics, {ranking.criterion: ranking.scores})
 
-    def _order_by(self, scores: dict[int, Tensor]) -> PruningOrder:
-        self._found = None
-        self._expert_scores = scores
+    def _rank(
+        self, statistics: ExpertStatistics, known: Mapping[str, dict[int, Tensor]] | None = None
+    ) -> PruningOrder:
+        self._found = self._ranked = None
         keep = dict(self.config.keep or {})
-        if self.config.protect_super_experts and self.statistics is not None:
-            keep = with_super_experts(keep, self.statistics)
+        if self.config.protect_super_experts:
+            keep = with_super_experts(keep, statistics)
             self.space = allocation_space(self.config.replace(keep=keep or None), self.layers, self.model)
-        groups = {layer.index: layer.num_groups for layer in self.layers}
-        self.order = protected_last(order_experts(scores, groups), keep, groups)
-        return self.order
+        given = (self.config, self.sparse_model, self.space, keep, statistics, self._inputs, self._state)
+        self._ranked = Ranker(*given, known or {}).rank()
+        return self._ranked.order
 
     def search(self, search_data: Any = None) -> list[int]:
         """Find how many experts go from each layer, and set `allocation`.
@@ -518,7 +515,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             self._config = self.config.replace(search_dataset=None)  # none was read
         given = (self.sparse_model, self.space, self.config, self.tokenizer)
         weights = self._state.weights(self.model)
-        record = record_run(*given, found, self._inputs.prepared, weights)
+        record = record_run(*given, found, self._inputs.prepared, weights, self._ranked)
         self._ranking = self._ranking_of(record, weights)
         return self._remove(found, record)
 
@@ -526,10 +523,10 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         """The ranking that goes beside a result; of a loaded one the data are those that it was measured on."""
         if self._ranking is not None:
             record.data = {"calibration": self._ranking.data, **record.data}
-        if self.statistics is None or self.order is None or not self._expert_scores:
+        if self.statistics is None or self._ranked is None:
             return None
         data = record.data.get("calibration", {})
-        made = (self.statistics, self.config.criterion, self._expert_scores, self.order, data)
+        made = (self.statistics, self._ranked.criterion, self._ranked.scores, self._ranked.order, data)
         return Ranking.of(self.model, weights, *made)
 
     def _apply_result(self, given: Any) -> PreTrainedModel:
@@ -616,6 +613,11 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
     def config(self) -> EvoESAPConfig:
         """The choices."""
         return self._config
+
+    @property
+    def order(self) -> PruningOrder | None:
+        """Experts of each layer from the first to go; `None` before `rank`."""
+        return self._ranked.order if self._ranked else None
 
     @property
     def allocation(self) -> list[int] | None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 
@@ -24,12 +24,16 @@ _DOCSTRING = """Register a {words}: decorate its function with `@register_{kind}
         The decorator; it returns the function unchanged.
 
     Raises:
-        ValueError: The name is empty, or the decorator finds that another function has it.
+        ValueError: The name is empty or reserved, or the decorator finds that another function has it.
     """
 
 
 def make_register(
-    table: dict[str, Any], kind: str, option: str | None = None, apart_from: Mapping[str, Any] | None = None
+    table: dict[str, Any],
+    kind: str,
+    option: str | None = None,
+    apart_from: Mapping[str, Any] | None = None,
+    reserved: Collection[str] = (),
 ) -> Callable[[str], Callable[[Registered], Registered]]:
     """Return a decorator that puts a function into `table` under a name.
 
@@ -38,15 +42,18 @@ def make_register(
         kind: What they are, as in the name of the decorator, such as "criterion".
         option: The field of the configuration that takes their names; by default it is called like the kind.
         apart_from: Another table for that field, whose names are taken too.
+        reserved: Names that mean something else in that field.
 
     Raises:
-        ValueError: The name is empty or another function has it (the decorator raises).
+        ValueError: The name is empty, reserved, or another function has it (the decorator raises).
     """
     words = kind.replace("_", " ")
 
     def register(name: str) -> Callable[[Registered], Registered]:
         if not name or not isinstance(name, str):
             raise ValueError(f"A {words} needs a non-empty string as its name, not {name!r}.")
+        if name in reserved:
+            raise ValueError(f"{option or kind}={name!r} has a meaning of its own; choose another name for a {words}.")
 
         def add(function: Registered) -> Registered:
             taken = table.get(name)

@@ -33,7 +33,7 @@ def mixture():
 
 
 def pruned(goal, folder=None, **options):
-    pruner = make_pruner(goal=goal, **SIZES, **options)
+    pruner = make_pruner(goal=goal, **SIZES | options)
     pruner.prune(folder, rows(), mixture())
     return pruner
 
@@ -56,13 +56,15 @@ def test_each_domain_gets_scores_and_an_interval(tmp_path):
     assert result.goal == "mean" and set(result.domains) == {"low", "high"}
     for name, mean in scored_by_domain(pruner, range(9, 12)).items():
         assert result.domains[name]["best"] == pytest.approx(mean, abs=1e-6)
-        low, high = result.domains[name]["interval"]
-        difference = result.domains[name]["best"] - result.domains[name]["uniform"]
-        assert low - 1e-9 <= difference <= high + 1e-9
+    low, high = result.domains["low"]["interval"]
+    difference = result.domains["low"]["best"] - result.domains["low"]["uniform"]
+    assert low - 1e-9 <= difference <= high + 1e-9
+    assert result.domains["high"]["interval"] is None, "one window of it is held out"
     assert PruningResult.load(tmp_path / "out") == result
     card = (tmp_path / "out" / "README.md").read_text()
     shown = f"{result.domains['low']['best']:.4f}"
     assert cells(card, "Held-out sequences of") and cells(card, "low")[0] == shown
+    assert cells(card, "high")[-1] == "no interval from one sequence"
     assert "held-out data of" in summarize(result, "out") and shown in summarize(result, "out")
 
 
@@ -96,9 +98,10 @@ def test_the_scores_of_one_goal_serve_the_other(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("allocation", ["uniform", [6, 0, 0]])
 def test_an_allocation_that_is_not_searched_is_compared_by_domain_too(allocation):
-    result = pruned("worst", allocation=allocation).result
+    result = pruned("worst", allocation=allocation, search_samples=6, holdout_fraction=1.0).result
     assert set(result.domains) == {"low", "high"} and len(result.interval) == 2
     assert (result.interval == [0, 0]) == (allocation == "uniform")
+    assert pruned("worst", allocation=allocation).result.interval is None, "one window of the high ones is held out"
 
 
 def test_where_the_guard_acts_every_domain_tells_what_was_not_taken(tmp_path):

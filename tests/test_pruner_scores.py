@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from optimum_evoesap import EvoESAPConfig, PruningResult
@@ -75,8 +77,8 @@ def test_too_few_windows_to_hold_some_out_are_said(caplog):
 @pytest.mark.parametrize("allocation", ["uniform", [6, 0, 0], "evolution"])
 def test_search_data_score_an_allocation_that_is_not_searched_too(allocation, tmp_path):
     """One call for every allocation; the scores are those that a search would have found for it."""
-    pruner = make_pruner(allocation=allocation)
-    pruner.prune(tmp_path / "out", rows(), rows(seed=1))
+    pruner = make_pruner(allocation=allocation, holdout_fraction=0.5)
+    pruner.prune(tmp_path / "out", rows(), rows(6, seed=1))
     result = pruner.result
     found = {"found", "holdout_found"} if result.is_guarded else set()
     assert set(result.scores) == {"best", "uniform", "holdout_best", "holdout_uniform"} | found
@@ -85,7 +87,7 @@ def test_search_data_score_an_allocation_that_is_not_searched_too(allocation, tm
     whole = make_model("olmoe")
     search, holdout = (
         FitnessScorer(whole, [{"input_ids": row["input_ids"][None], "labels": row["input_ids"][None]} for row in part])
-        for part in (rows(seed=1)[:4], rows(seed=1)[4:5])
+        for part in (rows(6, seed=1)[:4], rows(6, seed=1)[4:])
     )
     with VirtualSlice(layers_of(whole), pruner.kept_experts):
         assert result.scores["best"] == pytest.approx(search.score().mean, abs=1e-6)
@@ -123,3 +125,27 @@ def test_a_run_without_search_data_names_none(tmp_path):
     make_pruner(allocation="uniform").prune(tmp_path / "out", rows())
     assert EvoESAPConfig.from_pretrained(tmp_path / "out").search_dataset is None
     assert "tulu" not in (tmp_path / "out" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("guard", [True, False])
+def test_one_held_out_window_gives_no_interval_and_the_higher_score_decides(guard, tmp_path, caplog):
+    """What is found scores lower there on misleading data, and higher on others."""
+    worse, better = (make_pruner(search_samples=4, holdout_fraction=0.25, guard=guard) for _ in range(2))
+    with caplog.at_level(logging.WARNING):
+        worse.prune(tmp_path / "worse", rows(), misleading(8)[:5])
+        assert "Only one window is held out" in caplog.text and "the higher score on it decides" in caplog.text
+        assert "one window is too few for an interval" in caplog.text
+        caplog.clear()
+        better.prune(tmp_path / "better", rows(), rows(seed=1))
+    assert "does not beat" not in caplog.text
+    for pruner, name, beats in ((worse, "worse", False), (better, "better", True)):
+        result, scores = pruner.result, pruner.scores
+        card = (tmp_path / name / "README.md").read_text()
+        assert result.interval is None and result.beats_uniform is beats
+        assert PruningResult.load(tmp_path / name) == result
+        assert result.is_guarded is (guard and not beats) and result.not_compared_because == ""
+        found = scores.get("holdout_found", scores["holdout_best"])
+        assert (found > scores["holdout_uniform"]) is beats
+        for text in (card, summarize(result, "out")):
+            assert "There is no interval that tells how sure this is." in text and "(95%)" not in text
+        assert "difference: no interval" in repr(result)

@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping
 import torch
 
 from ..registry import make_register
-from .criterion_names import CRITERIA, MEASURED_CRITERIA
+from .criterion_names import AUTO, CRITERIA, MEASURED_CRITERIA
 from .statistics import ExpertStatistics, LayerStatistics
 
 
 Criterion = Callable[[LayerStatistics], torch.Tensor]
 PruningOrder = dict[int, list[int]]
 
-register_criterion = make_register(CRITERIA, "criterion", apart_from=MEASURED_CRITERIA)
+register_criterion = make_register(CRITERIA, "criterion", apart_from=MEASURED_CRITERIA, reserved=[AUTO])
 
 
 @register_criterion("frequency")

@@ -9,6 +9,11 @@ from typing import Any
 # Filled by `@register_criterion` and `@register_measured_criterion`; here, because a name is in one of them only.
 CRITERIA: dict[str, Any] = {}
 MEASURED_CRITERIA: dict[str, Any] = {}
+# Stands for the one of these whose order scores best at the budget; of equal ones the first.
+AUTO = "auto"
+AUTO_CRITERIA = (
+    "esap", "reconstruction", "reap", "reap_renormalised", "frequency", "ean", "seer", "man", "msan"
+)  # fmt: skip
 
 
 def is_measured(name: str) -> bool:

@@ -11,7 +11,7 @@ import torch
 from ..models.batching import Batch
 from ..models.sparse_model import SparseModel
 from ..registry import make_register
-from .criterion_names import CRITERIA, MEASURED_CRITERIA
+from .criterion_names import AUTO, CRITERIA, MEASURED_CRITERIA
 from .statistics import ExpertStatistics
 
 
@@ -43,5 +43,5 @@ class Measurement:
 MeasuredCriterion = Callable[[Measurement, Sequence[int]], Iterator[tuple[int, torch.Tensor]]]
 
 register_measured_criterion = make_register(
-    MEASURED_CRITERIA, "measured_criterion", option="criterion", apart_from=CRITERIA
+    MEASURED_CRITERIA, "measured_criterion", option="criterion", apart_from=CRITERIA, reserved=[AUTO]
 )

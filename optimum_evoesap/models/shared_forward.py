@@ -6,8 +6,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from weakref import WeakSet
 
 import torch
+from transformers import PreTrainedModel
 
 from .batching import Batch
 from .prefix import LayeredForward, Output, join_outputs, map_output
@@ -23,6 +25,13 @@ WAITING_BYTES = 2 * 10**9
 # How far rows that share a batch may lie from what they are alone, as a share of their mean size: far more than
 # rounding, far less than what happens to a model whose rows are not independent.
 _ROUNDING = 0.05
+# What a layer fails with that misses what an earlier one would have left for it: an entry, an attribute, a variable, a
+# tensor in place of nothing, a shape. Other failures are not for the trial to hide, nor are those of the device, which
+# are runtime errors too.
+_MISSING = (LookupError, AttributeError, NameError, TypeError, ValueError, AssertionError, RuntimeError)
+_DEVICE_FAILED = (torch.OutOfMemoryError, *([torch.AcceleratorError] if hasattr(torch, "AcceleratorError") else []))
+# Models of which the log has said that their candidates run whole: once each, whatever scores them.
+_SAID_WHOLE: WeakSet[PreTrainedModel] = WeakSet()
 
 
 @dataclass
@@ -85,7 +94,8 @@ class SharedForward:
         self.starts: dict[int, bool] = {}
         self._shares_rows: bool | None = None
         self._room = WaitingRoom(WAITING_BYTES)
-        self._says_whole(not self._num_layers)
+        if not self._num_layers:
+            self._say_whole("its decoder layers do not stand in one list, each once")
 
     @torch.no_grad()
     def run(
@@ -132,16 +142,17 @@ class SharedForward:
     def _is_exact(self, layer: int, inputs: Batch, given: Output) -> bool:
         """Whether a pass may start at a layer; tried the first time, with the model as it is sliced now."""
         if layer not in self.starts:
-            whole = self._forward.hidden(inputs)
+            whole, reason = self._forward.hidden(inputs), "a pass that starts at layer {} gives other bits"
             try:
                 self.starts[layer] = torch.equal(self._forward.hidden(inputs, layer, given), whole)
-            except torch.OutOfMemoryError:
+            except _DEVICE_FAILED:
                 raise
-            except Exception as error:  # the layers miss something that an earlier one has left for them
-                logger.debug("No pass can start at layer %d: %s", layer, error)
+            except _MISSING as error:
                 self.starts[layer] = False
+                reason = "a pass cannot start at layer {}: " + f"{type(error).__name__}: {error}"
             self._count(inputs, 2 * self._num_layers - layer)
-            self._says_whole(not self.starts[layer])
+            if not self.starts[layer]:
+                self._say_whole(reason.format(layer))
         return self.starts[layer]
 
     def _run_group(
@@ -234,10 +245,13 @@ class SharedForward:
         share = num_layers / self._num_layers if self._num_layers else 1.0
         self.whole_tokens += inputs["input_ids"].numel() * share
 
-    def _says_whole(self, is_whole: bool) -> None:
-        if is_whole:
-            logger.info(
-                "%s hands more from layer to layer than hidden states, or its passes are not the same twice: every "
-                "candidate runs through all its layers.",
-                type(self._sparse_model.model).__name__,
+    def _say_whole(self, reason: str) -> None:
+        model = self._sparse_model.model
+        if model not in _SAID_WHOLE:
+            _SAID_WHOLE.add(model)
+            logger.warning(
+                "In %s no pass can start from what the layers before gave (%s): every candidate runs through all its "
+                "layers. The scores are the same, but take about twice as long.",
+                type(model).__name__,
+                reason,
             )

@@ -56,6 +56,7 @@ def create_model_card(
         sections.method(result, config),
         sections.sizes(result),
         sections.fitness(result),
+        sections.criteria(result),
         sections.layers(result),
         use_sections.loading(result, repo_id, has_remote_code),
         use_sections.reproduction(result, config, repo_id),

@@ -18,6 +18,7 @@ from ..run.versions import package_versions
 from ..search.allocation import AllocationSpace
 from ..search.find import SearchOutcome
 from ..search.guard import Verdict
+from ..search.order import RankedExperts
 from .result import PruningResult
 
 
@@ -29,6 +30,7 @@ def record_run(
     found: SearchOutcome,
     data: Mapping[str, TokenizedData],
     base_weights: str | None = None,
+    ranked: RankedExperts | None = None,
 ) -> PruningResult:
     """The record of a run whose allocation is decided and whose model is still whole.
 
@@ -40,6 +42,7 @@ def record_run(
         found: What was found.
         data: The data that were used, by kind.
         base_weights: Digest of the model's weights.
+        ranked: How the experts were ordered; by default by the criterion of the configuration.
     """
     model, scores = sparse_model.model, found.means
     parameters, size = model_size(model)
@@ -49,8 +52,9 @@ def record_run(
     return PruningResult(
         base_model=model.config.name_or_path or None,
         model_type=model.config.model_type,
-        criterion=config.criterion,
-        fitness=config.fitness if scores else None,
+        criterion=ranked.criterion if ranked else config.criterion,
+        criterion_scores=ranked.compared if ranked else {},
+        fitness=config.fitness if scores or (ranked and ranked.compared) else None,
         sparsity=sum(allocation) / sum(space.num_experts),
         budget=sum(allocation),
         sparse_layers=sparse_model.indices,
@@ -62,7 +66,7 @@ def record_run(
         interval=list(found.interval) if found.interval else None,
         domains={name: _domain(each, found.is_guarded) for name, each in found.domains.items()},
         goal=config.goal if scores else "mean",
-        beats_uniform=found.interval[0] > 0 if found.interval and not not_compared_because else None,
+        beats_uniform=None if not_compared_because else found.beats_uniform,
         is_guarded=found.is_guarded,
         stopped_because=found.stopped_because,
         not_compared_because=not_compared_because,
@@ -91,7 +95,7 @@ def tokenizer_loader_name(tokenizer: Any) -> str:
 def _domain(verdict: Verdict, is_guarded: bool) -> dict[str, Any]:
     best, uniform = verdict.best.mean, verdict.uniform.mean
     taken = {"best": uniform, "uniform": uniform, "found": best} if is_guarded else {"best": best, "uniform": uniform}
-    return taken | {"interval": list(verdict.interval)}
+    return taken | {"interval": list(verdict.interval) if verdict.interval else None}
 
 
 def _why_not_compared(

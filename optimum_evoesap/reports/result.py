@@ -26,6 +26,8 @@ class PruningResult(ShortRepr):
         base_model: Hub id or path of the unpruned model (the teacher), `None` for a model made in memory.
         model_type: The `model_type` of its config.
         criterion: Name of the criterion that ordered the experts; `None` where the kept experts were given.
+        criterion_scores: Where the criterion was to be chosen: the fitness that the order of each criterion reaches at
+            the budget, on the windows that criteria are measured on. Otherwise empty.
         fitness: Name of the fitness that the scores are of; `None` when nothing was scored.
         sparsity: Removed experts over all routed experts, as achieved.
         budget: Number of removed experts; `sum(allocation)`.
@@ -39,12 +41,13 @@ class PruningResult(ShortRepr):
             `holdout_uniform` on sequences that the search never saw; where `is_guarded`, also `found` and
             `holdout_found`, of the allocation that was not taken. Empty when there were no search data.
         interval: By how much the allocation that was found or given scores higher than the uniform one on the held-out
-            sequences: a paired 95% bootstrap interval, from low to high. `None`: not compared, or of a release that
-            made none.
+            sequences: a paired 95% bootstrap interval, from low to high. `None`: not compared, or on one sequence
+            alone, which gives none, or of a release that made none.
         domains: The same comparison in each domain of the held-out sequences, where they are of several: `best`,
-            `uniform` and `interval`, and `found` where `is_guarded`.
+            `uniform` and `interval` (`None` for one sequence), and `found` where `is_guarded`.
         goal: What the search maximised: the `mean`, or that of the `worst` domain, of which `interval` is then too.
-        beats_uniform: Whether all of `interval` lies above zero (`None`: not compared).
+        beats_uniform: Whether all of `interval` lies above zero; without one, whether the allocation that was found or
+            given scores higher (`None`: not compared).
         is_guarded: Whether the allocation that was found did not beat the uniform one, which was taken in its place.
         stopped_because: Why the search stopped; empty where nothing was searched.
         not_compared_because: Why it was not compared, where there are scores; otherwise empty.
@@ -75,6 +78,7 @@ class PruningResult(ShortRepr):
     num_experts: list[int]
     allocation: list[int]
     kept_experts: dict[int, list[int]]
+    criterion_scores: dict[str, float] = field(default_factory=dict)
     protected_experts: dict[int, list[int]] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     interval: list[float] | None = None
@@ -128,11 +132,16 @@ class PruningResult(ShortRepr):
         ]
         return [
             ("base model", self.base_model or "made in memory"),
-            ("criterion", self.criterion or "none, the kept experts were given"),
+            ("criterion", self._criterion()),
             ("removed", f"{self.budget} of {sum(self.num_experts)} experts ({share(self.sparsity)})"),
             *(scores or [("scores", "none")]),
             *(self._verdict() if scores else []),
         ]
+
+    def _criterion(self) -> str:
+        if self.criterion is None:
+            return "none, the kept experts were given"
+        return self.criterion + (f", the best of {len(self.criterion_scores)}" if self.criterion_scores else "")
 
     def _verdict(self) -> list[tuple[str, str]]:
         if self.beats_uniform is None:
@@ -141,7 +150,7 @@ class PruningResult(ShortRepr):
         verdict = "beats the uniform allocation" if self.beats_uniform else "does not beat the uniform allocation"
         if self.is_guarded:
             verdict = "uniform, as nothing found beats it"
-        return [("verdict", verdict), *([("difference", interval(self.interval))] if self.interval else [])]
+        return [("verdict", verdict), ("difference", interval(self.interval) if self.interval else "no interval")]
 
     def save(self, directory: str | Path) -> Path:
         """Write `evoesap_result.json` into `directory` and return its path."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .figures import bar, domain_rows, score_rows, size_rows
 from .markdown import markdown_table
 from .names import LOCAL_MODEL, clean_value, is_hub_id
-from .text import interval, share, spread
+from .text import interval, score, share, spread, unsure
 
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def _choice(result: PruningResult, config: dict[str, Any]) -> str:
     else:
         how = "how many go from each layer was given by the user"
     order = f"Within a sparse layer the criterion `{result.criterion}` decides which experts go first"
+    if result.criterion_scores:
+        order += f" (of {len(result.criterion_scores)} criteria it scores best at this budget)"
     if result.protected_experts:
         count = sum(map(len, result.protected_experts.values()))
         order += f", but for {count} that were to stay in any case (`protected_experts` in `evoesap_result.json`)"
@@ -108,6 +110,21 @@ def _domains(result: PruningResult, columns: list[str]) -> str:
     return markdown_table(header, domain_rows(result.domains, numbered))
 
 
+def criteria(result: PruningResult) -> str:
+    """What each criterion scores; empty where none was to be chosen."""
+    if not result.criterion_scores:
+        return ""
+    ranked = sorted(result.criterion_scores.items(), key=lambda each: -each[1])
+    rows = [[f"`{name}`" + (", taken" if name == result.criterion else ""), score(value)] for name, value in ranked]
+    text = (
+        f"With as many experts removed in the order of each criterion, the model reaches this value of "
+        f"{_fitness_name(result)} on a few windows of the calibration data. It is that of the better of two "
+        "allocations, the uniform one and the one that follows from the scores of the criterion, or that of the "
+        "allocation that was given."
+    )
+    return f"## Criteria\n\n{text}\n\n{markdown_table(['Criterion', 'Score'], rows)}"
+
+
 def layers(result: PruningResult) -> str:
     """Experts kept in each layer, with a bar."""
     rows = [
@@ -142,16 +159,16 @@ def _verdict(result: PruningResult) -> str:
         return f"It was not compared with the uniform allocation on held-out sequences{reason}."
     held_out = "on held-out sequences, which the search never saw"
     where = " in the worst domain" if result.goal == "worst" else ""
-    bounds = interval(result.interval) if result.interval else ""
-    between = f"; the paired interval of the difference{where} is {bounds}" if bounds else ""
+    bounds = f"; the paired interval of the difference{where} is {interval(result.interval)}"
+    between = (bounds if result.interval else where) + "." + unsure(result.interval)
     if result.beats_uniform:
-        return f"This allocation beats the uniform allocation {held_out}{between}."
+        return f"This allocation beats the uniform allocation {held_out}{between}"
     if result.is_guarded:
         return (
-            f"The allocation that was found does not beat the uniform allocation {held_out}{between}. So this is the "
+            f"The allocation that was found does not beat the uniform allocation {held_out}{between} So this is the "
             "uniform one."
         )
-    verdict = f"This allocation does not beat the uniform allocation {held_out}{between}."
+    verdict = f"This allocation does not beat the uniform allocation {held_out}{between}"
     if result.is_uniform:
         return f"{verdict} It is itself uniform."
     return f"{verdict} Pruning every layer alike is the simpler choice here."

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .figures import bar, domain_rows, score_rows, size_rows
 from .result import PruningResult
-from .text import interval, table
+from .text import interval, score, table, unsure
 
 
 BAR_WIDTH = 32
@@ -20,7 +20,7 @@ def summarize(result: PruningResult, folder: str | Path) -> str:
         result: The record of the run.
         folder: Where the checkpoint was saved.
     """
-    parts = [_sizes(result), _bars(result), _scores(result), _loading(result, folder)]
+    parts = [_sizes(result), _bars(result), _criteria(result), _scores(result), _loading(result, folder)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -37,6 +37,16 @@ def _bars(result: PruningResult) -> str:
         for layer, total, kept in zip(result.sparse_layers, result.num_experts, result.kept_counts)
     ]
     return "\n".join(["layer  experts kept", *rows])
+
+
+def _criteria(result: PruningResult) -> str:
+    """What each criterion scores, where one was to be chosen."""
+    ranked = sorted(result.criterion_scores.items(), key=lambda each: -each[1])
+    if not ranked:
+        return ""
+    rows = [[name, score(value)] for name, value in ranked]
+    text = table(rows, ["criterion", str(result.fitness)])
+    return f"{text}\nOn calibration data at this budget; the criterion {result.criterion} was taken."
 
 
 def _scores(result: PruningResult) -> str:
@@ -60,16 +70,16 @@ def _verdict(result: PruningResult) -> str:
     if result.beats_uniform is None:
         return f"It was not compared with the uniform allocation on held-out data: {result.not_compared_because}."
     where = " in the worst domain" if result.goal == "worst" else ""
-    between = f" (difference{where} {interval(result.interval)})" if result.interval else ""
+    between = f" (difference{where} {interval(result.interval)})" if result.interval else where
     if result.beats_uniform:
-        return f"This allocation beats the uniform one on held-out data{between}."
-    advice = "Take more search data or a longer search, or --allocation uniform."
+        return f"This allocation beats the uniform one on held-out data{between}.{unsure(result.interval)}"
+    advice = f"{unsure(result.interval)} Take more search data or a longer search, or --allocation uniform."
     if result.is_guarded:
         return (
             f"The allocation found does NOT beat the uniform one on held-out data{between}, so the uniform one was "
-            f"taken. {advice} With --no-guard the allocation found is taken."
+            f"taken.{advice} With --no-guard the allocation found is taken."
         )
-    return f"This allocation does NOT beat the uniform one on held-out data{between}. {advice}"
+    return f"This allocation does NOT beat the uniform one on held-out data{between}.{advice}"
 
 
 def _loading(result: PruningResult, folder: str | Path) -> str:

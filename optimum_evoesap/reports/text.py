@@ -35,10 +35,17 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str] | None = None) ->
     return "\n".join(line.rstrip() for line in text)
 
 
-def interval(bounds: Sequence[float]) -> str:
-    """An interval of a difference, such as `+0.0021 to +0.0143 (95%)`."""
+def interval(bounds: Sequence[float] | None) -> str:
+    """An interval of a difference, such as `+0.0021 to +0.0143 (95%)`; where one sequence gives none, it says so."""
+    if bounds is None:
+        return "no interval from one sequence"
     low, high = bounds
     return f"{low:+.4f} to {high:+.4f} (95%)"
+
+
+def unsure(bounds: Sequence[float] | None) -> str:
+    """A sentence, after another one, where there is no interval of a difference."""
+    return "" if bounds else " There is no interval that tells how sure this is."
 
 
 def spread(counts: Sequence[int]) -> str:

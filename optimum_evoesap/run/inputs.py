@@ -160,8 +160,9 @@ class ModelInputs:
                 )
         if len(holdout) == 1:
             logger.warning(
-                "Only one window is held out, so the interval of the comparison with the uniform allocation has no "
-                "width: ask for more search windows, or a larger holdout_fraction."
+                "Only one window is held out: it gives no interval of the difference to the uniform allocation, and "
+                "where guard=True the higher score on it decides. Ask for more search windows, or a larger "
+                "holdout_fraction."
             )
         absent = sorted({*search.mixture} - {*holdout.domains}) if len(holdout) and holdout.domains else []
         if absent:

@@ -79,6 +79,22 @@ class ScoreBoard:
         stop = self.scorer.whole_batches(num_windows)
         return sum(max(0, stop - self._asked.get(one, 0)) for one in candidates)
 
+    def are_known(self, candidates: Sequence[Candidate], num_windows: int | None = None) -> bool:
+        """Whether nothing of these candidates has to be scored, since an earlier run has left it.
+
+        Args:
+            candidates: The candidates.
+            num_windows: So many windows, rounded up to whole batches; all of them for `None`.
+        """
+        stop = self.scorer.whole_batches(num_windows)
+        return all(self.told.num_windows(one) >= stop for one in candidates)
+
+    def value(self, candidate: Candidate) -> float | None:
+        """What a candidate is worth on all windows; `None` where it has no scores on some of them."""
+        if not self.are_known([candidate]):
+            return None
+        return self.told[candidate].by_worst(self._domains).value
+
     def score(
         self,
         candidates: Sequence[Candidate],
@@ -93,6 +109,7 @@ class ScoreBoard:
             after: Called as candidates are scored, with the windows of them that were, summed over the candidates.
         """
         stop = self.scorer.whole_batches(num_windows)
+        self._last_save = time.monotonic()
         new: dict[int, list[Candidate]] = defaultdict(list)
         for candidate in dict.fromkeys(candidates):
             if self._asked.get(candidate, 0) < stop:
@@ -105,14 +122,11 @@ class ScoreBoard:
         self._asked |= {one: max(stop, self._asked.get(one, 0)) for one in candidates}
         return [self.told[one].first(stop).by_worst(self._domains) for one in candidates]
 
-    def value(self, candidate: Candidate) -> float:
-        """What a candidate that was scored is worth, as strategies are told it."""
-        return self.told[candidate].by_worst(self._domains).value
-
     def save(self) -> None:
         """Keep what was scored since."""
-        self.told.save(self.scorer.batch_size)
-        self._last_save = time.monotonic()
+        now = time.monotonic()
+        self.told.save(self.scorer.batch_size, now - self._last_save)
+        self._last_save = now
 
     def _score_group(self, group: list[Candidate], first: int, stop: int, after: Callable[[int], None]) -> None:
         known = {number for number, one in enumerate(group) if self.told.num_windows(one) >= stop}

@@ -54,10 +54,11 @@ def difference(one: WindowScores, other: WindowScores) -> Difference:
 
 def paired_interval(
     one: WindowScores, other: WindowScores, seed: int, confidence: float = 0.95
-) -> tuple[float, float]:
+) -> tuple[float, float] | None:
     """Bootstrap interval of the difference of two candidates: windows are drawn again, with both their scores.
 
-    Where the worst domain is what counts, as many windows of each domain are drawn as there are.
+    Where the worst domain is what counts, as many windows of each domain are drawn as there are. `None` where there is
+    only one window, or one of a domain that counts: it says nothing of how far others may differ.
 
     Args:
         one: The candidate that is hoped to be better.
@@ -66,7 +67,10 @@ def paired_interval(
         confidence: Share of the drawn differences that lie inside.
     """
     generator = np.random.default_rng(seed)
-    means = np.array([_drawn_means((one, other), windows, generator) for windows in _windows_by_domain(one)])
+    by_domain = _windows_by_domain(one)
+    if min(map(len, by_domain)) < 2:
+        return None
+    means = np.array([_drawn_means((one, other), windows, generator) for windows in by_domain])
     better, worse = means.min(axis=0)
     low, high = np.quantile(better - worse, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)

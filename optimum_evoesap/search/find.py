@@ -59,7 +59,9 @@ class SearchOutcome:
         best: The candidate that the run returns.
         scores: `best` and `uniform` on the search data, `holdout_best` and `holdout_uniform` on held-out ones; where
             the guard took the uniform one, `found` and `holdout_found` of what it did not take.
-        interval: Paired 95% interval of `holdout_best`, or of `holdout_found`, over `holdout_uniform`.
+        interval: Paired 95% interval of `holdout_best`, or of `holdout_found`, over `holdout_uniform`; `None` where
+            nothing is held out, or one window alone.
+        beats_uniform: Whether that one beats the uniform one there; `None` where nothing is held out.
         domains: The same comparison in each domain of the held-out windows, where they are of several.
         stopped_because: Why the search stopped; empty where nothing was searched.
         history: One entry a round of the strategy.
@@ -68,6 +70,7 @@ class SearchOutcome:
     best: Candidate
     scores: dict[str, WindowScores] = field(default_factory=dict)
     interval: tuple[float, float] | None = None
+    beats_uniform: bool | None = None
     domains: dict[str, Verdict] = field(default_factory=dict)
     stopped_because: str = ""
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -141,7 +144,8 @@ def find_allocations(
         if strategy.trains:
             training = data.training or TrainingData(data.search)
             trainer = make_trainer(sparse_model, space, config.seed, training)
-        found[space] = _search(strategy, boards, config, reports[space], trainer)
+        spent = sum(known.seconds for known in (told or {}).values())
+        found[space] = _search(strategy, boards, config, reports[space], trainer, spent)
     batch_size = boards[SEARCH].scorer.batch_size
     # Only the teacher of the held-out data is in memory then.
     for board in boards.values():
@@ -164,9 +168,10 @@ def _search(
     config: EvoESAPConfig,
     report: Report,
     trainer: Trainer | None,
+    spent: float,
 ) -> SearchOutcome:
     # An allocation that is given is scored whatever the limits of a search are.
-    limits = Limits.of(config) if config.is_searched else None
+    limits = Limits.of(config, spent) if config.is_searched else None
     end = run_search(strategy, boards, limits, report=report, trainer=trainer)
     scores = {name: boards[SEARCH].told[one] for name, one in (("best", end.best), ("uniform", strategy.uniform))}
     reason = end.reason if config.is_searched else ""
@@ -190,7 +195,14 @@ def _compare(
     if chosen != found.best:
         scores |= {"found": scores["best"], "best": scores["uniform"]}
     by_domain = compare_by_domain(verdict, domains, config.seed)
-    return replace(found, best=chosen, scores=scores, interval=verdict.interval, domains=by_domain)
+    return replace(
+        found,
+        best=chosen,
+        scores=scores,
+        interval=verdict.interval,
+        domains=by_domain,
+        beats_uniform=verdict.beats_uniform,
+    )
 
 
 def make_strategy(order: PruningOrder, space: AllocationSpace, config: EvoESAPConfig) -> Strategy:

@@ -25,23 +25,24 @@ class Verdict:
     Attributes:
         best: Scores of the candidate.
         uniform: Scores of the uniform allocation.
-        interval: Paired 95% bootstrap interval of the difference of their means, or of those of their worst domains.
+        interval: Paired 95% bootstrap interval of the difference of their means, or of those of their worst domains;
+            `None` where one window is too few for it.
     """
 
     best: WindowScores
     uniform: WindowScores
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
 
     @property
     def values(self) -> dict[str, float]:
         """Both scores and the ends of the interval, by name."""
-        low, high = self.interval
-        return {"best": self.best.value, "uniform": self.uniform.value, "gain_low": low, "gain_high": high}
+        ends = {} if self.interval is None else dict(zip(("gain_low", "gain_high"), self.interval))
+        return {"best": self.best.value, "uniform": self.uniform.value, **ends}
 
     @property
     def beats_uniform(self) -> bool:
-        """Whether the whole interval lies above zero."""
-        return self.interval[0] > 0
+        """Whether the whole interval lies above zero; where there is none, whether the score is higher."""
+        return self.best.value > self.uniform.value if self.interval is None else self.interval[0] > 0
 
 
 def compare_with_uniform(
@@ -71,17 +72,19 @@ def compare_with_uniform(
             bar.advance(scorer.num_windows)
     scores, others = found[best], found[uniform]
     verdict = Verdict(scores, others, paired_interval(scores, others, config.seed))
+    between = "one window is too few for an interval"
+    if verdict.interval is not None:
+        between = "difference between {:+.4f} and {:+.4f} (95%)".format(*verdict.interval)
     if not verdict.beats_uniform and (config.is_searched or best != uniform):
         logger.warning(
-            "The allocation %s%s does not beat the uniform one on held-out windows: %s %.4f against %.4f%s, "
-            "difference between %+.4f and %+.4f (95%%).%s",
+            "The allocation %s%s does not beat the uniform one on held-out windows: %s %.4f against %.4f%s, %s.%s",
             "given" if config.is_explicit else "found",
             "" if config.sparsity is None else f" at sparsity {config.sparsity:g}",
             config.fitness,
             scores.value,
             others.value,
             " in the worst domain" if domains else "",
-            *verdict.interval,
+            between,
             " The uniform one is taken (guard=False takes the one found)." if _is_guarded(config) else "",
         )
     return verdict

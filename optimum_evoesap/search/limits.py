@@ -17,26 +17,41 @@ class LimitReached(Exception):
 
 
 class Limits:
-    """Minutes, from now on, and evaluations that a search may take.
+    """Minutes and evaluations that a search may take, and rounds without a better candidate.
 
     Args:
         max_minutes: `None` for no limit.
         max_evaluations: Scores of one candidate on all search windows; on fewer of them a score counts in part. `None`
             for no limit.
+        patience: Rounds, one after the other, in which new candidates of the budget get scores on all search windows
+            and none of them is better than the best before. `None` for no limit.
+        seconds: Those that a killed run has spent before it goes on now.
 
     Attributes:
         evaluations: Those that were spent so far.
     """
 
-    def __init__(self, max_minutes: float | None = None, max_evaluations: float | None = None):
-        self.max_minutes, self.max_evaluations = max_minutes, max_evaluations
+    def __init__(
+        self,
+        max_minutes: float | None = None,
+        max_evaluations: float | None = None,
+        patience: int | None = None,
+        seconds: float = 0.0,
+    ):
+        self.max_minutes, self.max_evaluations, self.patience = max_minutes, max_evaluations, patience
         self.evaluations = 0.0
-        self._start = time.monotonic()
+        self._rounds_in_vain = 0
+        self._start = time.monotonic() - seconds
 
     @classmethod
-    def of(cls, options: EvoESAPOptions) -> Limits:
-        """The limits that a configuration gives."""
-        return cls(options.max_minutes, options.max_evaluations)
+    def of(cls, options: EvoESAPOptions, seconds: float = 0.0) -> Limits:
+        """The limits that a configuration gives.
+
+        Args:
+            options: The configuration.
+            seconds: Those that a killed run has spent before it goes on now.
+        """
+        return cls(options.max_minutes, options.max_evaluations, options.patience, seconds)
 
     def spend(self, evaluations: float) -> None:
         """Count what is about to be scored.
@@ -74,3 +89,16 @@ class Limits:
         """
         if self.max_minutes is not None and time.monotonic() - self._start >= 60 * self.max_minutes:
             raise LimitReached(f"max_minutes={self.max_minutes:g} have passed")
+
+    def end_round(self, is_better: bool) -> None:
+        """Count a round in which a better candidate could be found.
+
+        Args:
+            is_better: Whether one was found.
+
+        Raises:
+            LimitReached: None was found for too many rounds.
+        """
+        self._rounds_in_vain = 0 if is_better else self._rounds_in_vain + 1
+        if self.patience is not None and self._rounds_in_vain >= self.patience:
+            raise LimitReached(f"patience={self.patience}: so many rounds have passed without a better candidate")

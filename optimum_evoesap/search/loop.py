@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +47,8 @@ def run_search(
     Args:
         strategy: Asks for candidates and is told their scores.
         boards: Scores on each kind of data that a round may name.
-        limits: When to stop though the strategy is not done; its best so far is what was found then.
+        limits: When to stop though the strategy is not done. The best is then its best so far, or one of the round
+            that was broken off, where that has scores on all windows already and is better.
         progress: Show a progress bar.
         report: Called after each round.
         trainer: Trains keep logits for a strategy that asks for them.
@@ -57,24 +59,30 @@ def run_search(
     """
     board, limits = boards[SEARCH], limits or Limits()
     best, reason = strategy.uniform, "the strategy has no more to ask"
+    broken_off: Sequence[Candidate] = ()
     expected = _expected_windows(strategy, boards, limits)
     with ProgressBar("search", expected, "window", progress, limits.seconds) as bar:
         limits.spend(board.num_new([strategy.uniform]) / board.scorer.num_windows)
         (uniform,) = board.score([strategy.uniform])
+        highest = uniform.value
         try:
             while not (asked := as_round(strategy.ask())).is_empty:
+                rivals: list[Candidate] = []
                 if isinstance(asked, KeepLogits):
                     _train(strategy, asked, trainer, boards, limits, bar)
                 else:
+                    broken_off, rivals = asked.candidates, _new_rivals(asked, board, strategy)
                     _answer(strategy, asked, boards, limits, bar)
-                best = strategy.best
+                best, broken_off = strategy.best, ()
                 _check(best, strategy)
-                if best in board.told:
-                    values = {"best": board.value(best), "uniform": uniform.value}
+                if (value := board.value(best)) is not None:
+                    values = {"best": value, "uniform": uniform.value}
                     bar.show(**values)
                     report(_named(values, strategy, limits, bar))
+                highest = _end_round(rivals, highest, board, limits)
         except LimitReached as reached:
             reason = str(reached)
+            best = _better(best, broken_off, board, strategy)
         else:
             best = strategy.best  # also of one that never asked
         _check(best, strategy)
@@ -104,12 +112,13 @@ def _answer(
     new, before = board.num_new(asked.candidates, asked.num_windows), bar.done
     limits.spend(new / boards[SEARCH].scorer.num_windows)
     bar.expect_more(new)
+    if not board.are_known(asked.candidates, asked.num_windows):
+        limits.check_time()  # a run that goes on gets as far as it was, whatever the time
 
     def after(windows: int) -> None:
         bar.advance(windows)
         limits.check_time()
 
-    after(0)
     for candidate, scores in zip(asked.candidates, board.score(asked.candidates, asked.num_windows, after)):
         strategy.tell(candidate, scores)
     bar.skip(before + new - bar.done)  # what an earlier run had scored
@@ -148,6 +157,33 @@ def _train(
     logits = trainer.train(asked, after)
     bar.skip(before + windows - bar.done)  # what an earlier run had trained
     strategy.tell_logits(logits)
+
+
+def _new_rivals(asked: Round, board: ScoreBoard, strategy: Strategy) -> list[Candidate]:
+    """Those of a round that could become the best: of the budget, on search data, without scores on all until now."""
+    if asked.data != SEARCH:
+        return []
+    return [one for one in asked.candidates if _is_of_budget(one, strategy) and board.num_new([one])]
+
+
+def _end_round(rivals: Sequence[Candidate], highest: float, board: ScoreBoard, limits: Limits) -> float:
+    """The highest value so far, after a round; one that brought no new scores on all search windows does not count."""
+    values = [value for one in rivals if not board.num_new([one]) and (value := board.value(one)) is not None]
+    if values:
+        limits.end_round(max(values) > highest)
+    return max([highest, *values])
+
+
+def _better(best: Candidate, candidates: Sequence[Candidate], board: ScoreBoard, strategy: Strategy) -> Candidate:
+    """The best of a strategy, or what is better among the candidates of a round that it was not told the scores of."""
+    values = {one: board.value(one) for one in (best, *candidates) if one == best or _is_of_budget(one, strategy)}
+    if values[best] is None:
+        return best
+    return max(values, key=lambda one: -math.inf if (value := values[one]) is None else value)
+
+
+def _is_of_budget(candidate: Candidate, strategy: Strategy) -> bool:
+    return sum(candidate.removed(strategy.space.num_experts)) == strategy.space.budget
 
 
 def _check(candidate: Candidate, strategy: Strategy, any_budget: bool = False) -> None:

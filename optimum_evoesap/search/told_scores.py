@@ -20,6 +20,7 @@ class ToldScores:
 
     Attributes:
         batch_size: Windows at once for which an earlier run had the memory, if there was one.
+        seconds: What it took to make the scores that an earlier run left, as far as they are kept.
     """
 
     def __init__(self, state: RunState | None = None, key: str = "", name: str = "search"):
@@ -27,12 +28,14 @@ class ToldScores:
         self._scores: dict[Candidate, WindowScores] = {}
         self._unsaved: list[tuple[Candidate, int, WindowScores]] = []
         self.batch_size: int | None = None
-        for parts, batch_size in self._state.load_series(name, key, _read):
+        self.seconds = 0.0
+        for parts, batch_size, seconds in self._state.load_series(name, key, _read):
             for candidate, first, scores in parts:
                 # Where the piece with the windows before was damaged, these are work to do again too.
                 if self.num_windows(candidate) >= first:
                     self._put(candidate, first, scores)
             self.batch_size = min(batch_size, self.batch_size or batch_size)
+            self.seconds += seconds
 
     def __contains__(self, candidate: Candidate) -> bool:
         return candidate in self._scores
@@ -62,15 +65,17 @@ class ToldScores:
         self._put(candidate, first, scores)
         self._unsaved.append((candidate, first, scores))
 
-    def save(self, batch_size: int) -> None:
+    def save(self, batch_size: int, seconds: float = 0.0) -> None:
         """Keep what was added since, as one more piece.
 
         Args:
             batch_size: Windows at once, by now perhaps fewer than at first.
+            seconds: What it took.
         """
         if self._unsaved:
             parts = [[each.to_json(), first, scores.to_json()] for each, first, scores in self._unsaved]
-            self._state.append(self._name, self._key, {"scores": parts, "batch_size": batch_size})
+            content = {"scores": parts, "batch_size": batch_size, "seconds": seconds}
+            self._state.append(self._name, self._key, content)
         self._unsaved = []
 
     def _put(self, candidate: Candidate, first: int, scores: WindowScores) -> None:
@@ -78,9 +83,9 @@ class ToldScores:
         self._scores[candidate] = known.first(first) + scores
 
 
-def _read(content: Any) -> tuple[list[tuple[Candidate, int, WindowScores]], int]:
+def _read(content: Any) -> tuple[list[tuple[Candidate, int, WindowScores]], int, float]:
     parts = [
         (Candidate.from_json(which), int(first), WindowScores.from_json(scores))
         for which, first, scores in content["scores"]
     ]
-    return parts, int(content["batch_size"])
+    return parts, int(content["batch_size"]), float(content["seconds"])

@@ -69,21 +69,64 @@ def test_curves_cost_about_half_of_whole_passes(num_layers, share, rows):
 
 
 def test_a_model_that_cannot_start_at_a_layer_says_so_once(caplog):
-    caplog.set_level(logging.INFO, "optimum_evoesap")
+    caplog.set_level(logging.WARNING, "optimum_evoesap")
     sparse_model = sparse_model_of(make_model("mistral_large4"))
     batches, candidates = batches_of(), curves_of(sparse_model)
     found, scorer = shared_scores(sparse_model, batches, candidates, rows=8)
     again = {}
     scorer.score_each(candidates, again.update)
+    # Also where it is scored on other data, or by another criterion.
+    shared_scores(sparse_model, batches[:1], candidates[:4])
     said = [
         record.message for record in caplog.records if "every candidate runs through all its layers" in record.message
     ]
     assert len(said) == 1 and type(sparse_model.model).__name__ in said[0]
+    assert "a pass cannot start at layer" in said[0] and "KeyError" in said[0]
     assert found == whole_scores(sparse_model, batches, candidates) == [again[each] for each in range(len(candidates))]
     # The second time nothing is tried any more.
     before = scorer.evaluations
     scorer.score_each(candidates, lambda found: None)
     assert scorer.evaluations - before == pytest.approx(len(candidates))
+
+
+class Failing(nn.Module):
+    """A norm of the last layer that fails in passes which do not start at the first one."""
+
+    def __init__(self, layers, error):
+        super().__init__()
+        self.norm, self.error = layers[-1].input_layernorm, error
+        self.starts_later = lambda: "forward" in vars(layers[0])
+
+    def forward(self, hidden):
+        if self.starts_later():
+            raise self.error
+        return self.norm(hidden)
+
+
+class OwnError(Exception):
+    """One of a user's own code."""
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("full"), MemoryError(), OwnError("hook"), KeyboardInterrupt()]
+)
+def test_what_is_no_missing_input_ends_the_trial_as_it_is(error):
+    sparse_model = sparse_model_of(make_model("olmoe"))
+    layers = sparse_model.model.model.layers
+    layers[-1].input_layernorm = Failing(layers, error)
+    with pytest.raises(type(error)):
+        SliceScorer(sparse_model, batches_of(1, windows=1)).score_each(curves_of(sparse_model), lambda found: None)
+
+
+def test_a_layer_that_misses_something_is_told_with_the_reason(caplog):
+    sparse_model, batches = sparse_model_of(make_model("olmoe")), batches_of(1, windows=1)
+    layers = sparse_model.model.model.layers
+    candidates = curves_of(sparse_model)
+    expected = whole_scores(sparse_model, batches, candidates)
+    layers[-1].input_layernorm = Failing(layers, RuntimeError("shapes 3 and 4 do not fit"))
+    found, scorer = shared_scores(sparse_model, batches, candidates)
+    assert found == expected and not all(scorer.starts.values())
+    assert caplog.text.count("RuntimeError: shapes 3 and 4 do not fit") == 1
 
 
 class MixedRows(nn.Module):

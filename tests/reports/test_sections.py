@@ -56,7 +56,7 @@ def test_scores_and_the_verdict():
     assert "allocation beats" not in worse
 
     of_an_earlier_release = dataclasses.replace(SEARCHED, interval=None)
-    assert "never saw." in section(create_model_card(of_an_earlier_release, CONFIG), "Fitness")
+    assert "never saw. There is no interval" in section(create_model_card(of_an_earlier_release, CONFIG), "Fitness")
 
     scores = {"best": 0.9, "uniform": 0.8}
     result = dataclasses.replace(SEARCHED, beats_uniform=None, scores=scores, fitness="kl")

@@ -66,7 +66,9 @@ def test_more_confidence_is_a_wider_interval():
 
 def test_one_window_says_nothing_of_how_far_others_may_differ():
     one, other = scores_of([0.5], [10]), scores_of([0.25], [10])
-    assert paired_interval(one, other, 0) == pytest.approx((0.25, 0.25))
+    assert paired_interval(one, other, 0) is None
+    padded = [WindowScores((*each.sums, 0.0), (*each.counts, 0)) for each in (one, other)]
+    assert paired_interval(*padded, 0) is None, "a window without scored positions is none"
     assert difference(one, other).mean == pytest.approx(0.25)
     assert math.isinf(difference(one, other).error) and not difference(one, other).is_clear
 
@@ -141,3 +143,10 @@ def test_only_windows_that_both_have_scores_on_are_compared():
     few, all_ = WindowScores((1.0, 2.0), (2, 2)), WindowScores((0.5, 1.0, 9.0, 7.0), (2, 2, 2, 2))
     assert difference(few, all_) == difference(few, all_.first(2)) and difference(few, all_).mean == 0.375
     assert difference(all_, few).mean == -0.375
+
+
+def test_one_window_of_a_domain_that_counts_gives_no_interval():
+    one, other = scores_of([0.5, 0.4, 0.6], [10, 10, 10]), scores_of([0.25, 0.3, 0.5], [10, 10, 10])
+    domains = ("code", "math", "math")
+    assert paired_interval(one, other, 0) is not None
+    assert paired_interval(one.by_worst(domains), other.by_worst(domains), 0) is None

@@ -71,6 +71,18 @@ def test_the_uniform_allocation_is_scored_once_and_loses_only_where_it_was_searc
     assert ("does not beat" in caplog.text) is is_said
 
 
+@pytest.mark.parametrize(("found", "taken"), [(CLEAR, FOUND), (WORSE, UNIFORM), (BASE, UNIFORM)])
+def test_on_one_window_the_higher_score_decides(found, taken, caplog):
+    class OneWindow(Scorer):
+        def score(self, candidate):
+            return super().score(candidate).first(1)
+
+    verdict = compare_with_uniform(OneWindow(found), FOUND, UNIFORM, EvoESAPConfig())
+    assert verdict.interval is None and choose(FOUND, UNIFORM, verdict, EvoESAPConfig()) == taken
+    assert verdict.beats_uniform is (taken == FOUND)
+    assert ("one window is too few for an interval. The uniform one is taken" in caplog.text) is (taken == UNIFORM)
+
+
 def test_the_same_seed_gives_the_same_interval():
     config = EvoESAPConfig(seed=1)
     one, other = (compare_with_uniform(Scorer(DOUBTFUL), FOUND, UNIFORM, config).interval for _ in range(2))
