@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 # The mark of a template that knows what the assistant writes, as transformers looks for it.
 GENERATION_MARK = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
+# What turns have in common around which a template writes the same.
+Kind = tuple[str | int, ...]
+
 
 def answer_turns(messages: list[Message]) -> list[int]:
     """The assistant's turns, from the first question on; a greeting before any question answers nothing."""
@@ -91,45 +94,65 @@ class _TurnFinder:
         self._marks = marks
         self._places = places
         self._following = self._next_places()
-        self._known: dict[tuple[str, ...], Span] = {}
+        self._rests: dict[tuple[Kind, bool, bool], str] = {}
 
     def span(self, turn: int) -> Span:
         """First character of a turn, and the one behind its last."""
-        before, last = self._anchor(turn - 1), self._anchor(turn)
-        between = self._text[before : self._following[turn]], self._text[last : self._following[turn + 1]]
-        # What a template writes may depend on which turn is the first or the last one.
-        kind = (*between, self._messages[turn - 1]["role"], str(turn < 2), str(turn > len(self._messages) - 3))
-        if kind not in self._known:
-            start, end = self._measured(turn, before, last)
-            self._known[kind] = start - before, end - last
-        start, end = self._known[kind]
-        return before + start, last + end
-
-    def _measured(self, turn: int, before: int, last: int) -> Span:
-        """Render the conversation up to a turn and after it, and compare what follows the last mark."""
-        prompt = self._rest(turn, turn - 1, add_generation_prompt=True)
-        start = before + common_length(prompt, self._text[before : before + len(prompt)])
-        rest = self._rest(turn + 1, turn)
+        last = self._anchor(turn)
+        kind = self._kind(turn)
+        start = self._start(turn, kind)
+        rest = self._rest(kind, turn + 1, after=True)
         if self._text.startswith(rest, last):
             end = last + len(rest)
         elif self._places[turn]:
             end = last + common_length(rest, self._text[last : last + len(rest)])
         else:
             rest = rest[start - last :]
-            end = start + _standing_end(rest, self._text, start)
+            standing = self._text[start : start + len(rest)]
+            end = start + (_standing_end(rest, self._text, start) or common_length(rest, standing))
         if end <= start and not is_blank(self._messages[turn]):
             raise _not_found(self._messages, turn)
         return start, max(start, end)
 
-    def _rest(self, length: int, turn: int, add_generation_prompt: bool = False) -> str:
-        """What a template writes behind the last mark that is at or before `turn`, of the first messages alone."""
-        part = Conversation(self._marks.conversation[:length], self._messages.tools)
-        marked = apply_template(self._tokenizer, part, add_generation_prompt)
-        places = self._marks.places(marked)
-        anchor = self._anchor_message(turn)
-        if anchor is not None and not places[anchor]:
+    def _start(self, turn: int, kind: Kind) -> int:
+        """Where the text stops being what the generation prompt ends."""
+        before = self._anchor(turn - 1)
+        prompt = self._rest(kind, turn, add_generation_prompt=True)
+        same = common_length(prompt, self._text[before : before + len(prompt)])
+        context = self._rest(kind, turn) if same < len(prompt) else ""
+        if same >= len(context):
+            return before + same
+        # The turn before is written in another way where it is the last one: only the generation prompt is the same.
+        begin = prompt[len(context) :] if prompt.startswith(context) else ""
+        place = self._text.rfind(begin, before, self._following[turn]) if begin else -1
+        if place < 0:
             raise _not_found(self._messages, turn)
-        return self._marks.without(marked)[places[anchor][-1] if anchor is not None else 0 :]
+        return place + len(begin)
+
+    def _kind(self, turn: int) -> Kind:
+        """What a turn shares with those around which the template writes the same."""
+        before, last = self._anchor(turn - 1), self._anchor(turn)
+        between = self._text[before : self._following[turn]], self._text[last : self._following[turn + 1]]
+        # What a template writes may depend on which turn is the first or the last one.
+        is_early, is_late = turn < 2, turn > len(self._messages) - 3
+        unmarked = turn - (self._anchor_message(turn - 1) or 0)
+        return (*between, self._messages[turn - 1]["role"], unmarked, is_early, is_late)
+
+    def _rest(self, kind: Kind, length: int, add_generation_prompt: bool = False, after: bool = False) -> str:
+        """What a template writes behind the last mark of the first messages, of these alone.
+
+        It is rendered once for all turns of a kind.
+        """
+        key = kind, after, add_generation_prompt
+        if key not in self._rests:
+            part = Conversation(self._marks.conversation[:length], self._messages.tools)
+            marked = apply_template(self._tokenizer, part, add_generation_prompt)
+            places = self._marks.places(marked)
+            anchor = self._anchor_message(length - 1)
+            if anchor is not None and not places[anchor]:
+                raise _not_found(self._messages, length - 1)
+            self._rests[key] = self._marks.without(marked)[places[anchor][-1] if anchor is not None else 0 :]
+        return self._rests[key]
 
     def _anchor_message(self, turn: int) -> int | None:
         """The last message at or before `turn` of which there is a mark."""
@@ -159,7 +182,7 @@ def _span_by_prefixes(rendered: Rendered, tokenizer: PreTrainedTokenizerBase, tu
     prompt = apply_template(tokenizer, parts[0], add_generation_prompt=True)
     start = common_length(prompt, whole)
     after = apply_template(tokenizer, parts[1])[start:]
-    length = _standing_end(after, whole, start)
+    length = _standing_end(after, whole, start) or common_length(after, whole[start : start + len(after)])
     if not (whole.startswith(apply_template(tokenizer, parts[0])) and (length or is_blank(messages[turn]))):
         raise _not_found(messages, turn)
     return start, start + length

@@ -65,7 +65,7 @@ def _lines(lines: Iterable[str], name: str) -> Iterator[tuple[int, Any]]:
             try:
                 yield number, json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise DataError(f"line {number} of {name} is no JSON: {error}") from error
+                raise DataError(f"{name} cannot be read: line {number} is no JSON: {error}") from error
 
 
 def _values(text: str, name: str) -> Iterator[tuple[int, Any]]:
@@ -76,7 +76,7 @@ def _values(text: str, name: str) -> Iterator[tuple[int, Any]]:
         try:
             value, place = decoder.raw_decode(text, place)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{name} is no JSON: {error}") from error
+            raise DataError(f"{name} cannot be read: it is no JSON: {error}") from error
         place = _skip_space(text, place)
         for row in value if isinstance(value, list) else [value]:
             number += 1

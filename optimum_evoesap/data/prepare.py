@@ -29,7 +29,7 @@ Item = TypeVar("Item")
 # Fewer documents than that, where there are as many windows, are hardly a sample of anything.
 FEW_DOCUMENTS = 16
 # So few tokens that hardly one of them comes to each expert.
-FEW_TOKENS = 64
+FEW_TOKENS = 32
 
 
 def prepare_data(
@@ -128,7 +128,8 @@ def _read(
             num_documents,
         )
     num_tokens = sum(len(sequence["input_ids"]) for sequence in sequences)
-    if num_tokens < FEW_TOKENS and not any(map(stands_alone, sequences)):
+    asked = sum(wanted) * options.sequence_length
+    if num_tokens < min(FEW_TOKENS, asked / 2) and not any(map(stands_alone, sequences)):
         logger.warning(
             "%s: %s %s no more than %d tokens. Of that no order of experts can be told, and no allocation: give some "
             "thousand tokens at least, in many documents.",
