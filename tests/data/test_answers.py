@@ -132,7 +132,8 @@ def test_the_number_of_renderings_does_not_grow(monkeypatch):
 SHIFTING = "{{ messages | length }}" + TEMPLATES["chatml"]
 REMINDING = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
-    "{{ ' Now answer.' if loop.last and m.role == 'user' }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    "{{ ' Now answer.' if loop.last and m.role == 'user' }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
 
