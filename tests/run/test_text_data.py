@@ -29,7 +29,9 @@ def config(path, **changes):
 def test_text_is_refused_before_the_weights(broken, tmp_path):
     (broken / "model.safetensors").write_bytes(b"not weights")
     (tmp_path / "texts.jsonl").write_text('{"text": "some words"}\n')
-    with pytest.raises(DataError, match="calibration data: texts.jsonl holds text, and .* has no tokenizer that can be"):
+    with pytest.raises(
+        DataError, match="calibration data: texts.jsonl holds text, and .* has no tokenizer that can be"
+    ):
         MoEPruner.from_pretrained(broken, config(tmp_path / "texts.jsonl"))
 
 
