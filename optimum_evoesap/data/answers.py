@@ -51,12 +51,10 @@ def answer_spans(rendered: Rendered, tokenizer: PreTrainedTokenizerBase, until: 
     if turns and GENERATION_MARK.search(tokenizer.get_chat_template()):
         return _generation_spans(rendered, tokenizer)
     until = len(rendered.text) if until is None else until
-    marks = TextMarks(rendered.messages, rendered.text)
-    places = marks.locate(apply_template(tokenizer, marks.conversation)) if turns else None
-    if places is None:
+    if rendered.marks is None:
         find: Callable[[int], Span] = partial(_span_by_prefixes, rendered, tokenizer)
     else:
-        find = _TurnFinder(rendered, tokenizer, marks, places).span
+        find = _TurnFinder(rendered, rendered.marks, tokenizer).span
     spans: list[Span] = []
     for turn in turns:
         start, end = find(turn)
@@ -86,13 +84,11 @@ def _generation_spans(rendered: Rendered, tokenizer: PreTrainedTokenizerBase) ->
 class _TurnFinder:
     """Finds turns by the marks in the texts around them."""
 
-    def __init__(
-        self, rendered: Rendered, tokenizer: PreTrainedTokenizerBase, marks: TextMarks, places: list[list[int]]
-    ):
-        self._messages, self._text = rendered
+    def __init__(self, rendered: Rendered, marks: TextMarks, tokenizer: PreTrainedTokenizerBase):
+        self._messages, self._text = rendered.messages, rendered.text
         self._tokenizer = tokenizer
         self._marks = marks
-        self._places = places
+        self._places = marks.places(rendered.marked)
         self._following = self._next_places()
         self._rests: dict[tuple[Kind, bool, bool], str] = {}
 
@@ -145,7 +141,7 @@ class _TurnFinder:
         """
         key = kind, after, add_generation_prompt
         if key not in self._rests:
-            part = Conversation(self._marks.conversation[:length], self._messages.tools)
+            part = Conversation(self._marks.conversation[:length], self._marks.conversation.tools)
             marked = apply_template(self._tokenizer, part, add_generation_prompt)
             places = self._marks.places(marked)
             anchor = self._anchor_message(length - 1)
@@ -177,7 +173,7 @@ def _span_by_prefixes(rendered: Rendered, tokenizer: PreTrainedTokenizerBase, tu
     the longest end of the turn's own rendering that stands there: some templates write a turn differently (without
     its reasoning, say) once other turns follow.
     """
-    messages, whole = rendered
+    messages, whole = rendered.messages, rendered.text
     parts = [Conversation(messages[:length], messages.tools) for length in (turn, turn + 1)]
     prompt = apply_template(tokenizer, parts[0], add_generation_prompt=True)
     start = common_length(prompt, whole)

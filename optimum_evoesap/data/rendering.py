@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .messages import REASONING_KEYS, Conversation, Message, tools_of
 from .options import DataError
 from .processors import as_texts, with_parts
+from .text_marks import TextMarks
 from .tool_calls import in_words, with_arguments
 
 
@@ -27,10 +28,14 @@ class Rendered(NamedTuple):
     Attributes:
         messages: The conversation in the form that the template reads.
         text: What the template makes of it.
+        marks: The marks that show where its texts stand; `None` where marks would change something.
+        marked: The text with these marks.
     """
 
     messages: Conversation
     text: str
+    marks: TextMarks | None
+    marked: str
 
 
 def render(messages: list[Message], tokenizer: PreTrainedTokenizerBase) -> Rendered:
@@ -50,9 +55,10 @@ def render(messages: list[Message], tokenizer: PreTrainedTokenizerBase) -> Rende
     for form in _forms(messages):
         try:
             text = apply_template(tokenizer, form)
-            missing = next(_missing(form, text), None)
-            if missing is None:
-                return Rendered(form, text)
+            marks, marked = _marked(form, text, tokenizer)
+            missing = next(_missing(form, text), None) or (marks and marks.missing(marked))
+            if not missing:
+                return Rendered(form, text, marks, marked)
             raise DataError(
                 f"the tokenizer's chat template leaves out {missing}: give data, or a template, without that, or "
                 "leave out such rows with `skip_unusable_rows`"
@@ -101,6 +107,16 @@ def message_texts(message: Message) -> list[str]:
     return [part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str)]
 
 
+def _marked(form: Conversation, text: str, tokenizer: PreTrainedTokenizerBase) -> tuple[TextMarks | None, str]:
+    """Marks in a conversation and what the template makes of it, where they change nothing else."""
+    marks = TextMarks(form, text)
+    try:
+        marked = apply_template(tokenizer, marks.conversation)
+    except DataError:
+        return None, ""  # a template that reads the texts, such as one that knows the names of all tools
+    return (marks, marked) if marks.changed_nothing(marked) else (None, "")
+
+
 def _forms(messages: list[Message]) -> Iterator[Conversation]:
     """The forms in which a template may want the conversation, the usual one first."""
     tools = tools_of(messages)
@@ -114,11 +130,13 @@ def _forms(messages: list[Message]) -> Iterator[Conversation]:
             for as_text in (False, True) if has_calls else (False,):
                 yield Conversation(with_arguments(form, as_text), tools)
     for content in contents if tools or has_calls else ():
-        if tools:
-            yield Conversation(in_words(with_arguments(content, as_text=False), tools, calls=False))
+        blank = [{**message, "content": message.get("content") or ""} for message in content]
+        for form in (blank, content) if tools and has_calls else ():
+            for as_text in (False, True):
+                yield Conversation(in_words(with_arguments(form, as_text), tools, calls=False))
         if has_calls:
-            yield Conversation(in_words(content, []), tools)
-            yield Conversation(in_words(content, tools))
+            yield Conversation(in_words(blank, []), tools)
+        yield Conversation(in_words(blank, tools))
 
 
 def _has_lists(messages: list[Message]) -> bool:

@@ -99,8 +99,8 @@ def _check(tokenizer: PreTrainedTokenizerBase, path: str) -> None:
 
 def _broken(path: str, error: Exception) -> ValueError:
     return ValueError(
-        f"the tokenizer of {path} cannot be used ({type(error).__name__}: {str(error)[:300]}): download it again where "
-        "it is broken, or give another one as `tokenizer`"
+        f"the tokenizer of {path} cannot be used ({type(error).__name__}: {str(error)[:300]}): download it again "
+        "where it is broken, or give another one as `tokenizer`"
     )
 
 
