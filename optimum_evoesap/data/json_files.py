@@ -55,7 +55,9 @@ def read_json_file(path: str) -> Iterator[dict[str, Any]]:
                 rows = _lines(chain([first, rest], file), name)
             for number, row in rows:
                 yield {"row": row, "number": number}
-    except (UnicodeDecodeError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+    except (UnicodeDecodeError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # it names the file; a damaged stream has no number
         raise DataError(f"{name} cannot be read: {error}") from error
 
 

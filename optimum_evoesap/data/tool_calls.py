@@ -28,7 +28,7 @@ def as_tool_calls(message: Mapping[str, Any], place: str) -> list[dict[str, Any]
     for key in ("tool_calls", "function_call"):
         value = message.get(key)
         if isinstance(value, str):
-            value = _parsed(value) if value.strip() else None
+            value = _from_text(value)
         if not value:
             continue
         found = _calls(value)
@@ -60,13 +60,11 @@ def as_tools(value: Any, place: str) -> list[dict[str, Any]]:
     Raises:
         DataError: They are no descriptions of tools.
     """
-    if isinstance(value, str) and value.strip():
-        parsed = _parsed(value)
-        # `null` and the like say that there are none; other text must not be lost.
-        value = value if parsed is None and value.strip() != "null" else parsed
+    if isinstance(value, str):
+        value = _from_text(value)
     if isinstance(value, Mapping):
         value = [value]
-    if not value or (isinstance(value, str) and not value.strip()):
+    if not value:
         return []
     if not isinstance(value, (list, tuple)):
         raise DataError(f"{place} holds {type(value).__name__} where a list of tools, or one in JSON, was expected")
@@ -166,6 +164,14 @@ def _tool(tool: Any, place: str) -> dict[str, Any]:
     if isinstance(parameters, str):
         tool = {**tool, "function": {**function, "parameters": _parsed(parameters) or {}}}
     return dict(tool)
+
+
+def _from_text(text: str) -> Any:
+    """What a text says in JSON; blank and `null` say that there is nothing, and other text must not be lost."""
+    if text.strip() in ("", "null", "None"):
+        return None
+    parsed = _parsed(text)
+    return text if parsed is None else parsed
 
 
 def _parsed(text: str) -> Any:
