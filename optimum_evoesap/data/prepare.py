@@ -70,9 +70,9 @@ def prepare_data(
         The windows, at most as many as wanted.
 
     Raises:
-        DataError: The data are empty, of an unknown kind or layout, have no scored token, hold tokens outside the
-            vocabulary, hold text while `tokenizer` is `None` or images while it is no processor, or do not exist. It
-            is a `ValueError`.
+        DataError: The data are empty, of an unknown kind or layout, have a row that cannot be used (named by its
+            number, unless such rows are skipped), have no scored token, hold tokens outside the vocabulary, hold text
+            while `tokenizer` is `None` or images while it is no processor, or do not exist. It is a `ValueError`.
     """
     try:
         if isinstance(data, TokenizedData):

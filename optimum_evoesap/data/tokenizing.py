@@ -96,7 +96,12 @@ def mark_spans(
 
 
 def common_length(first: Sequence[Any], second: Sequence[Any]) -> int:
-    """The number of items that two sequences have in common at their start."""
+    """The number of items that two sequences have in common at their start.
+
+    Args:
+        first: One of them.
+        second: The other.
+    """
     low, high = 0, min(len(first), len(second))
     while low < high:
         middle = (low + high + 1) // 2
