@@ -9,7 +9,7 @@ from typing import Any
 
 from .beside import BESIDE_COLUMNS, with_beside
 from .image_columns import IMAGE_COLUMNS, place_images, row_images
-from .messages import Message, as_text, is_blank, listed, read_messages
+from .messages import Conversation, Message, as_text, is_blank, listed, read_messages
 from .options import DataError
 
 
@@ -32,7 +32,12 @@ class Layout:
     read: Callable[[Mapping[str, Any]], Document]
 
     def reads(self, row: Mapping[str, Any], columns: Mapping[str, str]) -> bool:
-        """Whether this layout reads a row, of which `columns` are those that the user names."""
+        """Whether this layout reads a row.
+
+        Args:
+            row: The row, under the usual names of its columns.
+            columns: Own column names by the usual ones, which must all be of this layout.
+        """
         return set(columns) <= set(self.roles) and set(self.required) <= set(row)
 
     @property
@@ -80,7 +85,11 @@ def read_document(row: Mapping[str, Any], columns: Mapping[str, str] | None = No
         DataError: The columns are those of no layout, or hold something else than text or messages.
     """
     row, layout = _find(row, columns or {})
-    return layout.read(row)
+    document = layout.read(row)
+    if isinstance(document, list) and not isinstance(document, Conversation):
+        # What a layout of the user's own gives, which may be in any of the forms of data sets.
+        return Conversation(read_messages(document, " + ".join(layout.required)))
+    return document
 
 
 def columns_read(row: Mapping[str, Any], columns: Mapping[str, str] | None = None) -> set[str]:

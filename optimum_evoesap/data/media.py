@@ -58,8 +58,9 @@ def encode_media_chat(
         ImportError: A package that reads images is missing.
     """
     if not is_processor(processor):
+        kinds = sorted({str(part["type"]) for part in message_parts(messages) if _is_media(part)})
         raise DataError(
-            "a conversation holds more than text (an image, say), which a "
+            f"a conversation holds more than text (an image, say): parts of type {', '.join(kinds)}, which a "
             f"{type(processor).__name__} cannot read: pass the model's processor as `tokenizer`"
         )
     tokenizer = text_tokenizer(processor)

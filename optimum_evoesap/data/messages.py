@@ -104,7 +104,8 @@ def as_text(value: Any, place: str) -> str:
         return ""
     if isinstance(value, str):
         return str(value)
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    # NaN is what tables have where nothing is.
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value == value:
         return str(value)
     keys = f" with the keys {listed(value)}" if isinstance(value, Mapping) else ""
     raise DataError(f"{place} holds {type(value).__name__}{keys} where text was expected")

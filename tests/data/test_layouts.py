@@ -59,6 +59,7 @@ def test_layouts(row, columns, expected):
         ({"body": "x"}, {"text": "content"}, "`columns` names 'content', but the columns are 'body'"),
         ({"body": "x"}, {"txt": "body"}, "`columns` names the role 'txt'; the roles are .*'prompt', .*'text'"),
         ({"body": "x"}, {"prompt": "body"}, "no known layout .*`columns={'prompt': 'body'}`"),
+        ({"text": float("nan")}, None, "'text' holds float where text was expected"),
         ({"text": ["plain"]}, None, "'text' holds list where text was expected"),
         ({"text": {"en": "plain"}}, None, "'text' holds dict with the keys 'en' where text was expected"),
         ({"messages": "hello"}, None, "'messages' holds str where a list of messages was expected"),
@@ -80,3 +81,14 @@ def test_an_own_layout_can_be_registered(tokenizer):
     finally:
         LAYOUTS[:] = before
     assert decoded(tokenizer, data.sequences[0]) == "one / two"
+
+
+def test_an_own_layout_may_give_messages_in_any_form(chat_tokenizer):
+    before = list(LAYOUTS)
+    try:
+        register_layout("dialogue")(
+            lambda row: [{"from": "human", "value": row["dialogue"]}, {"from": "gpt", "value": 4}]
+        )
+        assert read_document({"dialogue": "q"})[1] == {"role": "assistant", "content": "4"}
+    finally:
+        LAYOUTS[:] = before
