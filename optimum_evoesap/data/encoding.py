@@ -54,7 +54,7 @@ def encode_document(
             raise DataError(
                 'plain text has no answers: use `scored_tokens="all"`, or a data set with questions and answers'
             )
-        input_ids = tokenize(tokenizer, document, add_special_tokens=True, limit=limit).input_ids[:limit]
+        input_ids = tokenize(tokenizer, document, True, limit, with_ends=False).input_ids[:limit]
         labels = list(input_ids)
     else:
         encode = _encode_chat if getattr(tokenizer, "chat_template", None) else _encode_without_template
@@ -69,7 +69,9 @@ def _encode_chat(
 ) -> tuple[list[int], list[bool]]:
     """Tokenize a conversation with the chat template."""
     rendered = render(messages, tokenizer)
-    tokens = tokenize(tokenizer, rendered.text, add_special_tokens=False, limit=limit)
+    tokens = tokenize(
+        tokenizer, rendered.text, add_special_tokens=False, limit=limit, with_ends=scored_tokens != "all"
+    )
     if scored_tokens == "all":
         return tokens.input_ids, [True] * len(tokens.input_ids)
     spans = answer_spans(rendered, tokenizer, until=len(tokens.text))
@@ -93,7 +95,7 @@ def _encode_without_template(
         text += content + (tokenizer.eos_token or "\n" if message["role"] == "assistant" else "\n")
         if turn in answers:
             spans.append((start, len(text)))
-    tokens = tokenize(tokenizer, text, add_special_tokens=True, limit=limit)
+    tokens = tokenize(tokenizer, text, add_special_tokens=True, limit=limit, with_ends=scored_tokens != "all")
     if scored_tokens == "all":
         return tokens.input_ids, [True] * len(tokens.input_ids)
     return tokens.input_ids, mark_spans(tokenizer, tokens, spans, add_special_tokens=True)

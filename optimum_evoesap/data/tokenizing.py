@@ -36,7 +36,11 @@ class Tokens(NamedTuple):
 
 
 def tokenize(
-    tokenizer: PreTrainedTokenizerBase, text: str, add_special_tokens: bool, limit: int | None = None
+    tokenizer: PreTrainedTokenizerBase,
+    text: str,
+    add_special_tokens: bool,
+    limit: int | None = None,
+    with_ends: bool = True,
 ) -> Tokens:
     """Tokenize a text, or as much of it as gives its first `limit` tokens.
 
@@ -48,23 +52,24 @@ def tokenize(
         text: The text.
         add_special_tokens: Whether the tokenizer adds those that it adds by itself.
         limit: Tokens that are used; `None` for all. There may come more.
+        with_ends: Whether spans are to be marked, for which the ends of the tokens are needed.
 
     Raises:
         DataError: The tokenizer fails, or the text is none.
     """
     size = len(text) if limit is None else limit + _SPARE_CHARACTERS
     while 2 * size < len(text):
-        shorter = _encode(tokenizer, text[:size], add_special_tokens)
+        shorter = _encode(tokenizer, text[:size], add_special_tokens, with_ends)
         found = len(shorter.input_ids)
         if limit is None or found < limit + _SPARE_TOKENS:
             per_token = (size + 1) / max(found, 1)
             size = max(size * 5 // 4, int(((limit or 0) + _SPARE_TOKENS) * per_token * 1.1)) + _SPARE_CHARACTERS
             continue
-        longer = _encode(tokenizer, text[: size * 5 // 4 + _SPARE_CHARACTERS], add_special_tokens)
+        longer = _encode(tokenizer, text[: size * 5 // 4 + _SPARE_CHARACTERS], add_special_tokens, with_ends)
         if shorter.input_ids[:limit] == longer.input_ids[:limit]:
             return longer
         size *= 2
-    return _encode(tokenizer, text, add_special_tokens)
+    return _encode(tokenizer, text, add_special_tokens, with_ends)
 
 
 def mark_spans(
@@ -133,7 +138,9 @@ def _places(
     }
 
 
-def _encode(tokenizer: PreTrainedTokenizerBase, text: str, add_special_tokens: bool) -> Tokens:
+def _encode(
+    tokenizer: PreTrainedTokenizerBase, text: str, add_special_tokens: bool, with_ends: bool = False
+) -> Tokens:
     """Tokenize, without the warning for texts longer than the model, which are cut afterwards."""
     try:
         text.encode()
@@ -142,7 +149,8 @@ def _encode(tokenizer: PreTrainedTokenizerBase, text: str, add_special_tokens: b
             f"character {error.start + 1} of a text is {text[error.start]!r}, half of a pair of surrogates and no "
             "character by itself: repair the text, or leave out such rows with `skip_unusable_rows`"
         ) from error
-    arguments = {"return_offsets_mapping": True} if tokenizer.is_fast else {}
+    with_ends = with_ends and tokenizer.is_fast
+    arguments = {"return_offsets_mapping": True} if with_ends else {}
     try:
         encoding = tokenizer(text, add_special_tokens=add_special_tokens, verbose=False, **arguments)
         input_ids = list(encoding["input_ids"])
@@ -155,7 +163,7 @@ def _encode(tokenizer: PreTrainedTokenizerBase, text: str, add_special_tokens: b
         ) from error
     if not all(isinstance(token, int) for token in input_ids):
         raise DataError(f"the {type(tokenizer).__name__} makes tokens of a text that are no integers: is it whole?")
-    ends = list(accumulate((end for _, end in encoding["offset_mapping"]), max)) if tokenizer.is_fast else None
+    ends = list(accumulate((end for _, end in encoding["offset_mapping"]), max)) if with_ends else None
     # Some tokenizers count wrongly; then nothing can be found by it.
     if ends is not None and not len(text.rstrip()) <= (ends[-1] if ends else 0) <= len(text):
         ends = None
