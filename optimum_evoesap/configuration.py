@@ -192,7 +192,7 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
         for name in ("data_config", "data_revision"):
             if getattr(self, name) is not None and not isinstance(getattr(self, name), str):
                 self._fail(name, "give a string or None.")
-        for name in ("packing", "uniform_counts", "protect_super_experts", "guard"):
+        for name in ("packing", "skip_unusable_rows", "uniform_counts", "protect_super_experts", "guard"):
             if not isinstance(getattr(self, name), bool):
                 self._fail(name, "give True or False.")
         trackers = [self.report_to] if isinstance(self.report_to, str) else self.report_to

@@ -89,7 +89,13 @@ class EvoESAPOptions:
         "auto", "Tokens that count: answers, all, or auto (answers where the data has them, else all)."
     )
     columns: dict[str, str] | None = _option(
-        None, "Names of the data's own columns, as {role: column}; roles are text, prompt, response, messages."
+        None,
+        "Names of the data's own columns, as {role: column}; roles are text, prompt, response, messages.",
+    )
+    skip_unusable_rows: bool = _option(
+        False,
+        "Leave out rows of the data that cannot be read, or that the chat template refuses, and say how many; "
+        "otherwise the first one ends the run, with its number.",
     )
     data_split: str = _option("train", "Split of the data sets.")
     data_config: str | None = _option(None, "Configuration name of the data sets, such as en for allenai/c4.")

@@ -50,6 +50,7 @@ from .run.breadth import warn_of_experts_hardly_reached, warn_of_one_domain
 from .run.folder_lock import FolderLock
 from .run.inputs import ModelInputs
 from .run.state import RunState
+from .run.text_data import check_text_can_be_read
 from .run.trackers import Trackers
 from .search.estimate import RunEstimate, estimate_run
 from .search.find import SearchData, SearchOutcome, find_allocation, find_allocations
@@ -162,10 +163,17 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
                 raise ValueError(f"The model is loaded already; {', '.join(model_kwargs)} would have no effect.")
             return cls._checked(SparseModel(model_or_path), config, tokenizer, result)
         path = str(model_or_path)
-        sparse_model = load_model(path, lambda bare: cls._checked(bare, config, None, result), **model_kwargs)
-        if tokenizer is None:
-            tokenizer = find_processor(path, **model_kwargs)
-        return cls(sparse_model, config, tokenizer)
+        found = [tokenizer]
+
+        def check(bare: SparseModel) -> None:
+            checked = cls._checked(bare, config, None, result)
+            if tokenizer is None:
+                found[0] = find_processor(path, **model_kwargs)
+            if found[0] is None and result is None:
+                check_text_can_be_read(checked.config, path)
+
+        sparse_model = load_model(path, check, **model_kwargs)
+        return cls(sparse_model, config, found[0])
 
     @classmethod
     def _checked(

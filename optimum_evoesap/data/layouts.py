@@ -7,22 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .beside import BESIDE_COLUMNS, with_beside
 from .image_columns import IMAGE_COLUMNS, place_images, row_images
+from .messages import Conversation, Message, as_text, is_blank, listed, read_messages
 from .options import DataError
 
 
-Message = dict[str, Any]
 # A plain text (no answers), or a conversation whose assistant turns are the answers; `None` for a blank row.
 Document = str | list[Message] | None
-
-SHAREGPT_ROLES = {
-    "human": "user",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "function": "tool",
-    "observation": "tool",
-}
-ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
 @dataclass(frozen=True)
@@ -38,6 +30,15 @@ class Layout:
     required: tuple[str, ...]
     optional: tuple[str, ...]
     read: Callable[[Mapping[str, Any]], Document]
+
+    def reads(self, row: Mapping[str, Any], columns: Mapping[str, str]) -> bool:
+        """Whether this layout reads a row.
+
+        Args:
+            row: The row, under the usual names of its columns.
+            columns: Own column names by the usual ones, which must all be of this layout.
+        """
+        return set(columns) <= set(self.roles) and set(self.required) <= set(row)
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -83,52 +84,82 @@ def read_document(row: Mapping[str, Any], columns: Mapping[str, str] | None = No
     Raises:
         DataError: The columns are those of no layout, or hold something else than text or messages.
     """
-    columns = columns or {}
+    row, layout = _find(row, columns or {})
+    document = layout.read(row)
+    if isinstance(document, list) and not isinstance(document, Conversation):
+        # What a layout of the user's own gives, which may be in any of the forms of data sets.
+        return Conversation(read_messages(document, " + ".join(layout.required)))
+    return document
+
+
+def columns_read(row: Mapping[str, Any], columns: Mapping[str, str] | None = None) -> set[str]:
+    """The columns that `read_document` makes a document of.
+
+    Args:
+        row: The row, by column.
+        columns: As in `read_document`.
+
+    Raises:
+        DataError: As in `read_document`.
+    """
+    named = columns or {}
+    _, layout = _find(row, named)
+    return {named.get(role, role) for role in layout.roles}
+
+
+def _find(row: Mapping[str, Any], columns: Mapping[str, str]) -> tuple[Mapping[str, Any], Layout]:
+    """The row under the usual names of its columns, and the first layout that reads it."""
     unknown = [role for role in columns if not any(role in layout.roles for layout in LAYOUTS)]
     if unknown:
         roles = sorted({role for layout in LAYOUTS for role in layout.roles})
-        raise DataError(f"`columns` names the role {_listed(unknown)}; the roles are {_listed(roles)}")
+        raise DataError(f"`columns` names the role {listed(unknown)}; the roles are {listed(roles)}")
     missing = [own for own in columns.values() if own not in row]
     if missing:
-        raise DataError(f"`columns` names {_listed(missing)}, but the columns are {_listed(row)}")
-    row = {**row, **{usual: row[own] for usual, own in columns.items()}}
-    for layout in LAYOUTS:
-        if set(columns) <= set(layout.roles) and set(layout.required) <= set(row):
-            return layout.read(row)
+        raise DataError(f"`columns` names {listed(missing)}, but the columns are {listed(row)}")
+    renamed = {**row, **{usual: row[own] for usual, own in columns.items()}}
+    fitting = [layout for layout in LAYOUTS if layout.reads(renamed, columns)]
+    # A row of a mixture of layouts has all their columns, and None in those of the others.
+    filled = [layout for layout in fitting if any(not _is_empty(renamed[column]) for column in layout.required)]
+    for layout in (*filled, *fitting):
+        return renamed, layout
     known = "; ".join(" + ".join(layout.required) for layout in LAYOUTS)
     raise DataError(
-        f"no known layout has the columns {_listed(row)}"
+        f"no known layout has the columns {listed(row)}"
         + (f" with `columns={dict(columns)}`" if columns else "")
         + f"; known are: {known}. Name your own with the `columns` option, such as "
         f'`columns={{"text": "body"}}` or `columns={{"prompt": "question", "response": "answer"}}`'
     )
 
 
-@register_layout("messages", optional=IMAGE_COLUMNS)
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, (str, list, tuple)) and not value)
+
+
+@register_layout("messages", optional=(*IMAGE_COLUMNS, *BESIDE_COLUMNS))
 def _messages(row: Mapping[str, Any]) -> Document:
-    return _with_images(row, _conversation(_message_list(row, "messages")))
+    return _conversation(row, read_messages(row["messages"], "messages"))
 
 
-@register_layout("conversations", optional=IMAGE_COLUMNS)
+@register_layout("conversations", optional=(*IMAGE_COLUMNS, *BESIDE_COLUMNS))
 def _conversations(row: Mapping[str, Any]) -> Document:
-    return _with_images(row, _conversation(_message_list(row, "conversations")))
+    return _conversation(row, read_messages(row["conversations"], "conversations"))
 
 
-@register_layout("prompt", "completion", optional=IMAGE_COLUMNS)
+@register_layout("prompt", "completion", optional=(*IMAGE_COLUMNS, *BESIDE_COLUMNS))
 def _prompt_completion(row: Mapping[str, Any]) -> Document:
-    return _with_images(row, _conversation(_turns(row, "prompt", "user"), _turns(row, "completion", "assistant")))
+    return _question_and_answer(row, "prompt", "completion")
 
 
-@register_layout("prompt", "response")
+@register_layout("prompt", "response", optional=BESIDE_COLUMNS)
 def _prompt_response(row: Mapping[str, Any]) -> Document:
-    return _conversation(_turns(row, "prompt", "user"), _turns(row, "response", "assistant"))
+    return _question_and_answer(row, "prompt", "response")
 
 
-@register_layout("instruction", "output", optional=("input",))
+@register_layout("instruction", "output", optional=("input", *BESIDE_COLUMNS))
 def _instruction_output(row: Mapping[str, Any]) -> Document:
     parts = [_text(row, "instruction"), _text(row, "input") if "input" in row else ""]
     question = "\n\n".join(part for part in parts if part.strip())
-    return _conversation(_turns({"instruction": question}, "instruction", "user"), _turns(row, "output", "assistant"))
+    return _question_and_answer({**row, "instruction": question}, "instruction", "output")
 
 
 @register_layout("text")
@@ -137,58 +168,34 @@ def _plain_text(row: Mapping[str, Any]) -> Document:
     return text if text.strip() else None
 
 
-def _with_images(row: Mapping[str, Any], messages: list[Message] | None) -> Document:
-    """Put the images of a row's own columns into its conversation."""
-    return place_images(messages, row_images(row)) if messages else None
+def _question_and_answer(row: Mapping[str, Any], question: str, answer: str) -> Document:
+    """A conversation of two columns; where one of them is blank, what the other holds is used all the same."""
+    asked, answered = _turns(row, question, "user"), _turns(row, answer, "assistant")
+    if answered and not asked:
+        asked = [{"role": "user", "content": ""}]
+    return _conversation(row, [*asked, *answered])
 
 
-def _conversation(*parts: list[Message]) -> list[Message] | None:
-    """Join the parts of a conversation; a part with nothing in it makes the whole row blank."""
-    return [message for part in parts for message in part] if all(parts) else None
+def _conversation(row: Mapping[str, Any], messages: list[Message]) -> Document:
+    """Put what stands in other columns into a conversation; `None` where nothing says anything."""
+    conversation = with_beside(row, messages)
+    images = row_images(row)
+    if images and not conversation:
+        raise DataError(f"columns {listed(IMAGE_COLUMNS)} hold images of a conversation that is blank")
+    if all(map(is_blank, conversation)) and not conversation.tools and not images:
+        return None
+    conversation[:] = place_images(conversation, images)
+    return conversation
 
 
 def _turns(row: Mapping[str, Any], column: str, role: str) -> list[Message]:
     """Read a column with messages, or with the text of one message of `role`; blank gives no message."""
-    if isinstance(row[column], (list, tuple)):
-        return _message_list(row, column)
+    if isinstance(row[column], (list, tuple, Mapping)):
+        return read_messages(row[column], column)
     text = _text(row, column)
     return [{"role": role, "content": text}] if text.strip() else []
 
 
-def _message_list(row: Mapping[str, Any], column: str) -> list[Message]:
-    """Read a column with messages; None counts as blank."""
-    value = [] if row[column] is None else row[column]
-    if not isinstance(value, (list, tuple)):
-        raise DataError(f"column {column!r} holds {type(value).__name__} where a list of messages was expected")
-    return [_message(message, column) for message in value]
-
-
-def _message(message: Any, column: str) -> Message:
-    """Bring one message, in the usual form or in ShareGPT's `from` and `value`, to `role` and `content`."""
-    if not isinstance(message, Mapping):
-        raise DataError(f"column {column!r} holds {type(message).__name__} where a message was expected")
-    # Columns read by `datasets` hold None for every key that only other messages have.
-    message = {key: value for key, value in message.items() if value is not None}
-    if "from" in message:
-        message = {"role": SHAREGPT_ROLES.get(message["from"], message["from"]), "content": message.get("value", "")}
-    if message.get("role") not in ROLES:
-        raise DataError(
-            f"column {column!r} holds a message with the keys {_listed(message)} and the role "
-            f"{message.get('role')!r}; a message has `role` (one of {', '.join(ROLES)}) and `content`"
-        )
-    return message
-
-
 def _text(row: Mapping[str, Any], column: str) -> str:
     """Read a column of text; None counts as blank."""
-    value = row[column]
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise DataError(f"column {column!r} holds {type(value).__name__} where text was expected")
-    return value
-
-
-def _listed(names: Any) -> str:
-    """Write names for a message."""
-    return ", ".join(repr(name) for name in names) or "none"
+    return as_text(row[column], f"column {column!r}")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .encoding import EncodedDocument, encode_document
-from .layouts import Document, Message
+from .layouts import Document
+from .messages import Message
 from .options import DataError
 from .processors import is_processor, text_tokenizer, wants_parts, with_parts
 from .samples import NO_INPUTS, placeholders
@@ -57,8 +58,9 @@ def encode_media_chat(
         ImportError: A package that reads images is missing.
     """
     if not is_processor(processor):
+        kinds = sorted({str(part["type"]) for part in message_parts(messages) if _is_media(part)})
         raise DataError(
-            "a conversation holds more than text (an image, say), which a "
+            f"a conversation holds more than text (an image, say): parts of type {', '.join(kinds)}, which a "
             f"{type(processor).__name__} cannot read: pass the model's processor as `tokenizer`"
         )
     tokenizer = text_tokenizer(processor)
@@ -103,7 +105,10 @@ def _processed(messages: list[Message], processor: ProcessorMixin) -> Window:
     try:
         # A template error cannot come here: the text alone has been rendered already.
         made = processor.apply_chat_template([messages], tokenize=True, return_dict=True, return_tensors="pt")
-    except (OSError, ValueError, TypeError, IndexError, StopIteration) as error:
+    except ImportError:
+        raise
+    except Exception as error:
+        # Processors fail with anything that what reads an image does.
         raise DataError(f"the {type(processor).__name__} cannot read a conversation with images: {error}") from error
     ragged = [name for name, value in made.items() if isinstance(value, (list, tuple)) and _holds_tensor(value)]
     if ragged:

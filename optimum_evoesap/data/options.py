@@ -26,6 +26,8 @@ class DataOptions:
         scored_tokens: `"auto"`: the answers where the layout has answers, else every token; `"all"`; `"answers"`.
         columns: Own column names by the usual ones: `{"text": "body"}`, `{"prompt": "q", "response": "a"}` or
             `{"messages": "dialogue"}`.
+        skip_unusable_rows: `True`: leave out a row that cannot be read, or that the chat template refuses, and say how
+            many there were. `False`: such a row is an error that names it.
         split: Split of a Hub data set, of a folder or of a `DatasetDict`. A single file has no splits.
         config_name: Configuration of a Hub data set or a folder, such as `"en"`; `None` takes the known one. In a
             mixture it goes to every name that is not a file.
@@ -41,6 +43,7 @@ class DataOptions:
     packing: bool = True
     scored_tokens: str = "auto"
     columns: dict[str, str] | None = None
+    skip_unusable_rows: bool = False
     split: str = "train"
     config_name: str | None = None
     revision: str | None = None

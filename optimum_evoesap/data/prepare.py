@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
+from .absent import without_absent
+from .messages import listed
 from .options import DataError, DataOptions
 from .rows import RowReader
 from .sources import domain_names, open_source, parse_sources
@@ -26,6 +28,8 @@ logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 # Fewer documents than that, where there are as many windows, are hardly a sample of anything.
 FEW_DOCUMENTS = 16
+# So few tokens that hardly one of them comes to each expert.
+FEW_TOKENS = 32
 
 
 def prepare_data(
@@ -66,9 +70,9 @@ def prepare_data(
         The windows, at most as many as wanted.
 
     Raises:
-        DataError: The data are empty, of an unknown kind or layout, have no scored token, hold tokens outside the
-            vocabulary, hold text while `tokenizer` is `None` or images while it is no processor, or do not exist. It
-            is a `ValueError`.
+        DataError: The data are empty, of an unknown kind or layout, have a row that cannot be used (named by its
+            number, unless such rows are skipped), have no scored token, hold tokens outside the vocabulary, hold text
+            while `tokenizer` is `None` or images while it is no processor, or do not exist. It is a `ValueError`.
     """
     try:
         if isinstance(data, TokenizedData):
@@ -96,14 +100,21 @@ def _read(
         wanted, labels, streams = [options.num_samples], [f"a {type(data).__name__}"], [_rows(data, options)]
     parts, num_documents = [], 0
     for count, label, stream in zip(wanted, labels, streams):
-        reader = RowReader(replace(options, num_samples=count), tokenizer, placeholder_tokens)
+        reader = RowReader(replace(options, num_samples=count), tokenizer, placeholder_tokens, label)
         windows = reader.windows(stream)
+        _report_rows(reader, name, label, bool(windows))
         if reader.too_long:
             _report_too_long(reader.too_long, label, name, options, bool(windows))
         if not windows:
             raise DataError(f"{label} is empty: it holds no row with text or tokens")
         if len(windows) < count:
-            logger.warning("%s: wanted %d windows of %s, found %d", name, count, label, len(windows))
+            logger.warning(
+                "%s: wanted %d windows of %s, found %d. Give more data, or ask for fewer or shorter windows.",
+                name,
+                count,
+                label,
+                len(windows),
+            )
         parts.append(windows)
         num_documents += len(reader.documents)
     sequences = _spread(parts)
@@ -116,12 +127,39 @@ def _read(
             " + ".join(labels),
             num_documents,
         )
+    num_tokens = sum(len(sequence["input_ids"]) for sequence in sequences)
+    asked = sum(wanted) * options.sequence_length
+    if num_tokens < min(FEW_TOKENS, asked / 2) and not any(map(stands_alone, sequences)):
+        logger.warning(
+            "%s: %s %s no more than %d tokens. Of that no order of experts can be told, and no allocation: give some "
+            "thousand tokens at least, in many documents.",
+            name,
+            " + ".join(labels),
+            "holds" if len(labels) == 1 else "hold",
+            num_tokens,
+        )
     if domains is not None:
         domains = _spread([[domain] * len(part) for domain, part in zip(domains, parts)])
     if len(parts) > 1:
         labels = [f"{label} ({len(part)})" for label, part in zip(labels, parts)]
     description = f"{' + '.join(labels)}, {_described(sequences, options)}"
     return TokenizedData(sequences, description, None if domains is None else tuple(domains))
+
+
+def _report_rows(reader: RowReader, name: str, label: str, others: bool) -> None:
+    """Say which rows were left out, and what was left out of the others; an error where there are no others."""
+    if reader.unusable:
+        text = f"{len(reader.unusable)} rows of {label} cannot be used; the first: {reader.unusable[0]}"
+        if not others:
+            raise DataError(text)
+        logger.warning("%s: %s. They are left out.", name, text)
+    if reader.unread:
+        logger.warning(
+            "%s: in %s nothing reads %s. Where that belongs to the text, name its column with the `columns` option.",
+            name,
+            label,
+            listed(sorted(reader.unread)),
+        )
 
 
 def _report_too_long(lengths: list[int], label: str, name: str, options: DataOptions, others: bool) -> None:
@@ -147,6 +185,13 @@ def _rows(data: Any, options: DataOptions) -> Iterable[Any]:
                 f"there is no split {options.split!r}; a mapping was given with {', '.join(map(str, data))}"
             )
         data = data[options.split]
+    library = type(data).__module__.partition(".")[0]
+    if library == "datasets":
+        return (row if "input_ids" in row else without_absent(row, data.features) for row in data)
+    if library in ("pandas", "polars", "pyarrow"):
+        raise DataError(
+            f"a {type(data).__name__} of {library} is not a kind of data: make a `Dataset` of it, or a list of rows"
+        )
     if not isinstance(data, Iterable):
         raise DataError(
             f"{type(data).__name__} is not a kind of data: give a data set name, a path, a `Dataset`, or a list of "

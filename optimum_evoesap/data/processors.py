@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from .layouts import Message
+from .messages import Message
 
 
 if TYPE_CHECKING:
@@ -58,11 +58,27 @@ def with_parts(messages: list[Message]) -> list[Message]:
     ]
 
 
+def as_texts(messages: list[Message]) -> list[Message]:
+    """The same messages with each content that is a list of texts as one text, a line a part.
+
+    Templates of language models read nothing else. Where one part is an image or the like, the messages stay.
+    """
+    lists = [message["content"] for message in messages if isinstance(message.get("content"), (list, tuple))]
+    if any(not isinstance(part, dict) or part.get("type", "text") != "text" for parts in lists for part in parts):
+        return messages
+    return [
+        {**message, "content": "\n".join(part.get("text") or "" for part in message["content"])}
+        if isinstance(message.get("content"), (list, tuple))
+        else message
+        for message in messages
+    ]
+
+
 def _rendered(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> str:
     from jinja2 import TemplateError
 
     try:
         return tokenizer.apply_chat_template(messages, tokenize=False)
-    except (TemplateError, TypeError):
+    except (TemplateError, TypeError, ValueError, KeyError, AttributeError):
         # The template takes no such content, or no question alone; rendering the real conversation will show which.
         return ""

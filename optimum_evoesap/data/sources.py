@@ -9,8 +9,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
+from .absent import without_absent
+from .json_files import is_json_file, read_json_file
 from .options import DataError, DataOptions
 
 
@@ -22,8 +24,23 @@ COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 # Rows that the shuffle of a stream chooses from.
 SHUFFLE_BUFFER_SIZE = 10_000
 
+# A column of our own, of the number of a row before the shuffle.
+_INDEX = "evoesap row index"
+
 HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 PATH_START = re.compile(r"[/~]|\.{1,2}[/\\]|[A-Za-z]:[/\\]")
+
+
+class NumberedRow(NamedTuple):
+    """A row of a file.
+
+    Attributes:
+        row: What it holds.
+        number: Its place in the file, from 1 on.
+    """
+
+    row: Any
+    number: int
 
 
 @dataclass(frozen=True)
@@ -94,7 +111,7 @@ def domain_names(sources: Sequence[Source]) -> list[str]:
     return [names[source.name, source.revision] for source in sources]
 
 
-def open_source(source: Source, options: DataOptions) -> Iterable[dict[str, Any]]:
+def open_source(source: Source, options: DataOptions) -> Iterable[Any]:
     """Open a source as a shuffled stream of rows.
 
     Args:
@@ -105,8 +122,12 @@ def open_source(source: Source, options: DataOptions) -> Iterable[dict[str, Any]
         DataError: The Hub or the folder has no such data, configuration or split, or the file is of an unknown kind;
             or, while the rows are read, one of them is malformed.
     """
-    from datasets import load_dataset
+    from datasets import IterableDataset, load_dataset
 
+    if os.path.isfile(source.name) and is_json_file(source.name):
+        rows = IterableDataset.from_generator(read_json_file, gen_kwargs={"path": source.name})
+        shuffled = rows.shuffle(seed=options.seed, buffer_size=SHUFFLE_BUFFER_SIZE)
+        return (NumberedRow(item["row"], item["number"]) for item in _readable(shuffled, source))
     if os.path.isfile(source.name):
         # `datasets` takes a file name for a pattern: without the escape, brackets in it match nothing.
         files = glob.escape(source.name)
@@ -121,14 +142,27 @@ def open_source(source: Source, options: DataOptions) -> Iterable[dict[str, Any]
         raise DataError(f"{source.label} is empty: it holds no row") from error
     except (FileNotFoundError, ValueError) as error:
         raise DataError(f"the data set {source.name!r} cannot be opened: {error}") from error
-    return _readable(dataset.shuffle(seed=options.seed, buffer_size=SHUFFLE_BUFFER_SIZE), source)
+    features = dataset.features
+    if os.path.isfile(source.name):
+        dataset = dataset.map(lambda _, index: {_INDEX: index}, with_indices=True)
+    return _from_arrow(dataset.shuffle(seed=options.seed, buffer_size=SHUFFLE_BUFFER_SIZE), features, source)
+
+
+def _from_arrow(rows: Iterable[dict[str, Any]], features: Any, source: Source) -> Iterator[Any]:
+    """The rows without what Arrow filled in, and with their numbers in a file."""
+    for row in _readable(rows, source):
+        index = row.pop(_INDEX, None)
+        row = without_absent(row, features)
+        yield row if index is None else NumberedRow(row, index + 1)
 
 
 def _readable(rows: Iterable[dict[str, Any]], source: Source) -> Iterator[dict[str, Any]]:
     """The rows; what the readers of `datasets` say of a malformed one does not name the file."""
     try:
         yield from rows
-    except ValueError as error:
+    except (DataError, OSError, ImportError):
+        raise
+    except Exception as error:
         raise DataError(f"{source.label} cannot be read: {error}") from error
 
 

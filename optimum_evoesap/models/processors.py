@@ -37,7 +37,7 @@ def find_processor(path: str, **model_kwargs: Any) -> Processor | None:
     """
     try:
         return load_processor(path, **model_kwargs)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         logger.warning("No tokenizer could be loaded from %s, so only tokenized data can be used: %s", path, error)
         return None
 
@@ -54,28 +54,54 @@ def load_processor(path: str, **model_kwargs: Any) -> Processor:
 
     Raises:
         OSError: There is neither.
-        ValueError: The tokenizer is of an unknown kind.
+        ValueError: The tokenizer is of an unknown kind, or broken.
+        ImportError: A package that it needs is missing.
     """
     source = source_kwargs(model_kwargs)
     if _has_file(path, _PROCESSOR_FILES, source):
         try:
             processor = AutoProcessor.from_pretrained(path, **source)
-        except (ImportError, OSError, ValueError) as error:
+        except Exception as error:
             consequence = "so that only text and tokens can be used and the pruned model is saved without it"
             logger.warning("The processor of %s cannot be loaded, %s: %s", path, consequence, error)
         else:
             if getattr(processor, "tokenizer", None) is not None:
+                _check(processor.tokenizer, path)
                 return processor
-    tokenizer = AutoTokenizer.from_pretrained(path, **source)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, **source)
+    except (OSError, ImportError):
+        raise
+    except Exception as error:
+        # What reads tokenizer.json raises bare exceptions, and whatever a wrong type in it leads to.
+        raise _broken(path, error) from error
     # For a model type that it knows, transformers makes an empty tokenizer of no files.
     if not _has_file(path, {*tokenizer.vocab_files_names.values(), *_TOKENIZER_FILES}, source):
         raise OSError(f"there are no files of a {type(tokenizer).__name__}")
+    _check(tokenizer, path)
     return tokenizer
 
 
 def source_kwargs(model_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Those of the keyword arguments that say where files come from."""
     return {name: model_kwargs[name] for name in _SOURCE_KEYS if name in model_kwargs}
+
+
+def _check(tokenizer: PreTrainedTokenizerBase, path: str) -> None:
+    """Raise where a tokenizer cannot even tokenize one word."""
+    try:
+        tokens = tokenizer("word")["input_ids"]
+    except Exception as error:
+        raise _broken(path, error) from error
+    if not all(isinstance(token, int) for token in tokens) or not len(tokenizer):
+        raise _broken(path, TypeError(f"it makes {tokens!r} of a word, with {len(tokenizer)} tokens in all"))
+
+
+def _broken(path: str, error: Exception) -> ValueError:
+    return ValueError(
+        f"the tokenizer of {path} cannot be used ({type(error).__name__}: {str(error)[:300]}): download it again "
+        "where it is broken, or give another one as `tokenizer`"
+    )
 
 
 def _has_file(path: str, names: Iterable[str], source: dict[str, Any]) -> bool:

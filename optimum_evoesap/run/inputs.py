@@ -96,6 +96,7 @@ class ModelInputs:
             packing=config.packing,
             scored_tokens=config.scored_tokens,
             columns=config.columns,
+            skip_unusable_rows=config.skip_unusable_rows,
             split=config.data_split,
             config_name=config.data_config,
             revision=config.data_revision,

@@ -78,9 +78,12 @@ def test_without_a_template_a_conversation_becomes_lines(tokenizer):
     assert scored_text(tokenizer, data) == ["  It is four.<|end|>Five, naïvely.<|end|>"]
 
 
-def test_without_a_template_content_must_be_text(tokenizer):
-    with pytest.raises(DataError, match="holds list where text was expected, and the tokenizer has no chat template"):
-        single([[{"role": "user", "content": [{"type": "text", "text": "q"}]}, CHAT[1]]], tokenizer)
+def test_without_a_template_content_may_be_parts_of_text_and_nothing_else(tokenizer):
+    parts = [{"type": "text", "text": "What is"}, {"type": "text", "text": "two plus two?"}]
+    data = single([[{"role": "user", "content": parts}, CHAT[1]]], tokenizer, num_samples=1)
+    assert decoded(tokenizer, data.sequences[0]) == "What is\ntwo plus two?\n  It is four.<|end|>"
+    with pytest.raises(DataError, match="message 1 holds more than text"):
+        encode_document([{"role": "user", "content": [{"type": "thing"}]}, CHAT[1]], tokenizer, "auto")
 
 
 def test_scored_tokens_all_scores_every_token_but_the_first(chat_tokenizer):
@@ -102,10 +105,18 @@ def test_text_has_no_answers(tokenizer):
         single(SENTENCES, tokenizer, scored_tokens="answers")
 
 
-@pytest.mark.parametrize("template", [REWRITING, REMINDING, FORGETTING])
-def test_a_template_that_hides_the_answers_is_an_error(template):
-    with pytest.raises(DataError, match="renders turn 2 of a conversation of 4 differently"):
-        single([CHAT], make_tokenizer(template))
+@pytest.mark.parametrize("template", [REWRITING, REMINDING])
+def test_a_template_that_rewrites_earlier_turns_hides_no_answer(template):
+    tokenizer = make_tokenizer(template)
+    end = "<|end|>" if template == REWRITING else "\n"
+    (text,) = scored_text(tokenizer, single([CHAT], tokenizer, num_samples=1))
+    assert text == f"  It is four.{end}Five, naïvely.{end}"
+
+
+def test_a_template_that_leaves_out_the_answers_is_an_error():
+    for scored_tokens in ("auto", "all"):
+        with pytest.raises(DataError, match=r"row 1 of a list: .* leaves out the text of message 2 \(assistant\)"):
+            single([CHAT], make_tokenizer(FORGETTING), scored_tokens=scored_tokens)
 
 
 def test_a_conversation_that_the_template_refuses_is_named():
@@ -124,6 +135,25 @@ def test_special_tokens_that_the_tokenizer_adds_stay():
     texts = single([SENTENCES[0], CHAT[:2]], tokenizer, num_samples=2)
     assert [int(item["input_ids"][0]) for item in texts.sequences] == [3, 3]
     assert scored_text(tokenizer, texts) == [SENTENCES[0], "  It is four.<|end|>"]
+
+
+@pytest.mark.parametrize("place", ["start", "blanks", "glued"])
+def test_marks_of_a_template_are_exact(place):
+    """Also where the marked span begins with blanks, or is the first thing of all: no turn of the user is scored."""
+    begin = {
+        "start": "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}",
+        "blanks": "{% for m in messages %}{{ m.role }}{% if m.role == 'assistant' %}{% generation %} {{ m.content }}",
+        "glued": "{% for m in messages %}{% if m.role == 'assistant' %}:{% generation %}{{ m.content }}",
+    }[place]
+    template = (
+        begin + "{{ eos_token }}{% endgeneration %}{% else %}{{ m.content }}{{ eos_token }}{% endif %}{% endfor %}"
+    )
+    tokenizer = make_tokenizer(template)
+    greeted = [{"role": "assistant", "content": "a"}, *CHAT]
+    blank = " " if place == "blanks" else ""
+    (text,) = scored_text(tokenizer, single([greeted], tokenizer, num_samples=1))
+    assert text.endswith(f"{blank}  It is four.<|end|>{blank}Five, naïvely.<|end|>")
+    assert "What is two" not in text and "And three" not in text
 
 
 def test_no_answer_is_scored(chat_tokenizer):

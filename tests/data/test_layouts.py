@@ -40,7 +40,12 @@ QUESTION_AND_ANSWER = [{"role": "user", "content": "q"}, {"role": "assistant", "
         ({"text": "  \n"}, None, None),
         ({"text": None}, None, None),
         ({"messages": []}, None, None),
-        ({"prompt": "q", "completion": " "}, None, None),
+        ({"prompt": "q", "completion": " "}, None, QUESTION_AND_ANSWER[:1]),
+        ({"prompt": "", "completion": "a"}, None, [{"role": "user", "content": ""}, QUESTION_AND_ANSWER[1]]),
+        ({"prompt": "", "completion": " "}, None, None),
+        ({"prompt": "q", "response": 4}, None, [QUESTION_AND_ANSWER[0], {"role": "assistant", "content": "4"}]),
+        ({"messages": None, "text": "plain"}, None, "plain"),
+        ({"prompt": None, "completion": None, "instruction": "q", "output": "a"}, None, QUESTION_AND_ANSWER),
     ],
 )
 def test_layouts(row, columns, expected):
@@ -54,7 +59,9 @@ def test_layouts(row, columns, expected):
         ({"body": "x"}, {"text": "content"}, "`columns` names 'content', but the columns are 'body'"),
         ({"body": "x"}, {"txt": "body"}, "`columns` names the role 'txt'; the roles are .*'prompt', .*'text'"),
         ({"body": "x"}, {"prompt": "body"}, "no known layout .*`columns={'prompt': 'body'}`"),
-        ({"text": 3}, None, "'text' holds int where text was expected"),
+        ({"text": float("nan")}, None, "'text' holds float where text was expected"),
+        ({"text": ["plain"]}, None, "'text' holds list where text was expected"),
+        ({"text": {"en": "plain"}}, None, "'text' holds dict with the keys 'en' where text was expected"),
         ({"messages": "hello"}, None, "'messages' holds str where a list of messages was expected"),
         ({"messages": ["hello"]}, None, "holds str where a message was expected"),
         ({"messages": [{"role": "wizard", "content": ""}]}, None, "the role 'wizard'; a message has `role`"),
@@ -74,3 +81,14 @@ def test_an_own_layout_can_be_registered(tokenizer):
     finally:
         LAYOUTS[:] = before
     assert decoded(tokenizer, data.sequences[0]) == "one / two"
+
+
+def test_an_own_layout_may_give_messages_in_any_form(chat_tokenizer):
+    before = list(LAYOUTS)
+    try:
+        register_layout("dialogue")(
+            lambda row: [{"from": "human", "value": row["dialogue"]}, {"from": "gpt", "value": 4}]
+        )
+        assert read_document({"dialogue": "q"})[1] == {"role": "assistant", "content": "4"}
+    finally:
+        LAYOUTS[:] = before

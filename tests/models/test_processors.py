@@ -60,3 +60,41 @@ def test_a_processor_without_a_tokenizer_is_left_aside(tmp_path, monkeypatch):
     (tmp_path / "preprocessor_config.json").write_text("{}")
     monkeypatch.setattr(transformers.AutoProcessor, "from_pretrained", lambda *args, **kwargs: object())
     assert isinstance(load_processor(path), PreTrainedTokenizerBase)
+
+
+def broken_files():
+    """Contents of tokenizer.json and tokenizer_config.json that nothing can be made of."""
+    whole = json.loads((TOKENIZER / "tokenizer.json").read_text())
+    settings = json.loads((TOKENIZER / "tokenizer_config.json").read_text())
+    model = whole["model"]
+    yield "{", None
+    yield "[]", None
+    yield "{}", None
+    yield json.dumps({**whole, "model": {}}), None
+    yield json.dumps({**whole, "model": {**model, "type": "Nothing"}}), None
+    yield json.dumps({**whole, "model": {**model, "vocab": 3}}), None
+    yield json.dumps({**whole, "model": {**model, "merges": [["no", "such"]]}}), None
+    yield json.dumps({**whole, "model": {**model, "vocab": {}, "merges": []}}), None
+    yield json.dumps({**whole, "added_tokens": [{"id": 0}]}), None
+    yield json.dumps({**whole, "pre_tokenizer": {"type": "Nothing"}}), None
+    yield json.dumps({key: value for key, value in whole.items() if key != "added_tokens"}), None
+    for changes in ({"tokenizer_class": 5}, {"added_tokens_decoder": 5}, {"added_tokens_decoder": {"x": {}}}):
+        yield None, json.dumps({**settings, **changes})
+    for text in ("[]", "3", "{"):
+        yield None, text
+
+
+@pytest.mark.parametrize("case", range(len(list(broken_files()))))
+def test_a_broken_tokenizer_is_our_error(case, tmp_path, caplog):
+    path = copy_tokenizer(tmp_path)
+    for name, text in zip(TOKENIZER_FILES, list(broken_files())[case]):
+        if text is not None:
+            (tmp_path / name).write_text(text)
+    try:
+        tokenizer = load_processor(path)
+    except (OSError, ValueError, ImportError) as error:
+        assert str(tmp_path) in str(error)
+        assert find_processor(path) is None
+        assert "No tokenizer could be loaded from" in caplog.text
+    else:  # some of what is wrong does no harm
+        assert len(tokenizer) and isinstance(tokenizer("some words")["input_ids"], list)
