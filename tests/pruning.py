@@ -28,6 +28,13 @@ def rows(count=12, seed=0):
     return [{"input_ids": tokens} for tokens in random_tokens(count, 16, seed)]
 
 
+def is_better(result):
+    """Whether what was found beats the uniform allocation, by the interval or, where there is none, by the score."""
+    scores = result.scores
+    found = scores.get("holdout_found", scores["holdout_best"])
+    return found > scores["holdout_uniform"] if result.interval is None else result.interval[0] > 0
+
+
 def logits(model):
     with torch.no_grad():
         torch.manual_seed(0)  # for DiffusionGemma, which starts from random tokens
