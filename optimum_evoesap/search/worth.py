@@ -62,17 +62,23 @@ def pairs_at(
     return pairs
 
 
-def near_the_cut(order: Mapping[int, Sequence[int]], points: Mapping[int, LayerPoint], share: float) -> list[Expert]:
+def near_the_cut(
+    order: Mapping[int, Sequence[int]], points: Mapping[int, LayerPoint], share: float, most: int
+) -> list[Expert]:
     """The experts of each layer of which it is the least clear whether they stay.
 
     Args:
         order: Experts from the first to go to the last.
         points: The layers of a candidate.
         share: Experts on each side of the cut, as a share of all of the layer.
+        most: The most on each side, where that is more than the experts which go together.
     """
     near = []
     for layer, point in points.items():
-        cut, reach = len(point.order) - len(point.kept), max(point.unit, math.ceil(share * len(point.order)))
+        cut, reach = (
+            len(point.order) - len(point.kept),
+            max(point.unit, min(most, math.ceil(share * len(point.order)))),
+        )
         around = order[layer][max(0, cut - reach) : cut + reach]
         near += [(layer, expert) for expert in around if expert not in point.protected]
     return near

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 # Tokens for what is only a guide, and for what decides a step.
 _FEW_TOKENS = 6_144
 _MORE_TOKENS = 12_288
-# The share of a layer's experts on each side of the cut that is measured again, on few windows and then on more.
-_NEAR = 0.25
-_NEARER = 0.125
+# The experts on each side of the cut that are measured again, on few windows and then on more: a share of the layer's,
+# and the most of them. Of 128 experts a share alone would take two thirds of the whole search.
+_NEAR = 0.25, 16
+_NEARER = 0.125, 8
 # Removal levels of a curve.
 _NUM_LEVELS = 8
 # How often, at most, it is measured again what experts are worth, at the point that was reached by then.
@@ -85,7 +86,8 @@ class Guided(SteppedStrategy):
         steps = self._first_step().bit_length() + _LATER_STEP
         curves = len(layers) * _NUM_LEVELS * few
         walks = steps * (len(layers) * 4 * more + whole)
-        orders = 2 * round(sum(layers) * 2 * (_NEAR * first + _NEARER * (broad - first)) + 3 * whole)
+        near, nearer = (sum(min(share * total, most) for total in layers) for share, most in (_NEAR, _NEARER))
+        orders = 2 * round(2 * (near * first + nearer * (broad - first)) + 3 * whole)
         swaps = 2 * (len(layers) * _SWAP_DEPTH**2 * more + 4 * whole)
         raced = [min(heat.num_windows(self.options.sequence_length), whole) for heat in HEATS]
         neighbours = 2 * _NEIGHBOURS * round(raced[0] + HEATS[0].share * raced[1] + HEATS[1].share * whole)
@@ -204,8 +206,8 @@ class Guided(SteppedStrategy):
         points, limits = self._points, dict(zip(self.space.layers, self.space.max_removed))
         order: Mapping[int, Sequence[int]] = self._now
         worth: dict[Expert, float] = {}
-        for share, num_windows in ((_NEAR, self.options.criterion_windows), (_NEARER, None)):
-            near = [(layer, expert) for layer, expert in near_the_cut(order, points, share) if limits[layer]]
+        for (share, most), num_windows in ((_NEAR, self.options.criterion_windows), (_NEARER, None)):
+            near = [(layer, expert) for layer, expert in near_the_cut(order, points, share, most) if limits[layer]]
             pairs = pairs_at(self._best, near, points, limits)
             candidates = dict.fromkeys(one for pair in pairs.values() for one in (pair.with_it, pair.without))
             scores = yield Round(tuple(candidates), num_windows, CALIBRATION)
