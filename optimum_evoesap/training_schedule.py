@@ -29,7 +29,7 @@ class TrainingSchedule:
     learning_rate: float = 0.1
     temperature: float = 1.0
     last_temperature: float = 0.05
-    noise: float = 1.0
+    noise: float = 2.0
 
     def temperature_at(self, progress: float) -> float:
         """The temperature of a step.
