@@ -30,7 +30,7 @@ class KeepTraining:
 
     Each step draws a candidate of the budget around the logits and runs the model with the gate weights of its removed
     experts zeroed, without routing anew: with the routes of a slice the gradient would say nothing of experts that are
-    not there, and training fails.
+    not there, and training fails. The adapters say what becomes of the weights that are left.
 
     Args:
         sparse_model: The unpruned model.
@@ -78,6 +78,9 @@ class KeepTraining:
             start: Logits to begin with, for each layer that can lose experts; those of the others are not trained.
             schedule: How long, and how boldly.
             after: Called after each step with the share of the steps that are done.
+
+        Raises:
+            ValueError: A gradient is NaN or infinite.
         """
         scorer = FitnessScorer(self._sparse_model.model, self._batches(schedule), "kl", self._seed)
         try:
@@ -103,9 +106,19 @@ class KeepTraining:
                 factors = mask.draw(temperature, schedule.noise * temperature)
                 optimizer.zero_grad()
                 self._backward(scorer, [scorer.teacher[each] for each in step], factors)
+                self._check_finite(mask)
                 optimizer.step()
                 after((number + 1) / len(steps))
         return mask.logits()
+
+    def _check_finite(self, mask: KeepMask) -> None:
+        # There is none after a step whose windows have no scored token.
+        if mask.values.grad is not None and not torch.isfinite(mask.values.grad).all():
+            raise ValueError(
+                f"The gradients of the keep logits of {type(self._sparse_model.model).__name__} are NaN or infinite. "
+                "Load the model in another dtype (bfloat16 or float32 in place of float16), or choose a strategy that "
+                "trains none, such as allocation='guided'."
+            )
 
     def _batches(self, schedule: TrainingSchedule) -> list[Batch]:
         longest = max(batch["input_ids"].shape[1] for batch in self._given)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -106,6 +107,7 @@ def test_training_keeps_the_budget_and_leaves_the_model_as_it_was(model_type):
 
     found = train()
     assert train() == found, "the same seed gives the same bits"
+    assert all(map(math.isfinite, (value for values in found.values() for value in values)))
     check_candidate(candidate_of(found, space), space)
     for layer, limit in zip(space.layers, space.max_removed):
         assert (len(set(found[layer])) > 1) == (limit > 0)

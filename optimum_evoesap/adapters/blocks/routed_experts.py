@@ -14,6 +14,15 @@ from ..block import MoEBlock, Record, Routes, post_hook, pre_hook
 from ..experts_call import ExpertsCall
 
 
+# Sums of gate weights that differ by no more than this share are the same, but for the rounding of bfloat16.
+_LARGEST_SPREAD = 2e-2
+_LEAST_LEFT = 1e-3
+# Power of the factor by which the weights that are left to a token would grow to the old sum. Held-out ESAP of what
+# keep logits find with 0, with this, and with 1: Qwen3-MoE, 32 steps, two seeds .904 and .920, .932 and .939, .915 and
+# .919; DeepSeek-V3, 32 steps .854, .837, .864, 128 steps .892, .913, not run.
+_PART_GIVEN = 0.5
+
+
 class RoutedExperts(MoEBlock):
     """Experts that are told for each token which of them work on it, and with which weight."""
 
@@ -64,6 +73,9 @@ class RoutedExperts(MoEBlock):
     def weigh(self, factors: torch.Tensor, undo: ExitStack) -> None:
         """Multiply the gate weights that the router gives; those for no expert stay.
 
+        Where they sum to the same for every token, a router without an expert would give its share to others. So part
+        of what a token loses goes to the experts that it has left.
+
         Args:
             factors: Shape (experts,).
             undo: Gets what ends it.
@@ -73,7 +85,8 @@ class RoutedExperts(MoEBlock):
             call = ExpertsCall(args, kwargs)
             is_expert = (call.indices >= 0) & (call.indices < len(factors))
             chosen = factors.to(call.weights)[torch.where(is_expert, call.indices, 0).long()]
-            return call.replace(call.indices, weights=call.weights * torch.where(is_expert, chosen, 1.0))
+            weighed = call.weights * torch.where(is_expert, chosen, 1.0)
+            return call.replace(call.indices, weights=weighed * _share_of_lost(call.weights, weighed))
 
         for experts in self.experts:
             undo.enter_context(pre_hook(experts, hook))
@@ -101,6 +114,16 @@ class RoutedExperts(MoEBlock):
     def single_routes(call: ExpertsCall) -> tuple[torch.Tensor, torch.Tensor]:
         """Indices and weights of a call with one route a token, each of weight one; shape (routes, 1)."""
         return call.indices.reshape(-1, 1), torch.ones_like(call.weights).reshape(-1, 1)
+
+
+def _share_of_lost(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+    """What the weights of each token are multiplied by, so that part of what is lost is given to the others."""
+    whole, left = (each.float().sum(dim=-1, keepdim=True) for each in (before, after))
+    is_same = whole.max() - whole.min() <= _LARGEST_SPREAD * whole.max()
+    applies = is_same & (whole > 0) & (left > _LEAST_LEFT * whole)
+    # Elsewhere the quotient is one, so that its gradient is neither infinite nor NaN.
+    quotient = torch.where(applies, whole, 1.0) / torch.where(applies, left, 1.0)
+    return (quotient**_PART_GIVEN).to(after.dtype)
 
 
 def _map_back(original: torch.Tensor) -> Callable[..., tuple[tuple, dict]]:
