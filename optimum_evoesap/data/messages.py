@@ -39,6 +39,8 @@ CONTENT_KEYS = ("content", "value", "text", "prompt", "message", "utterance", "b
 # What transformers passes on as what the model thought before it answered.
 REASONING_KEYS = ("reasoning_content", "thinking", "reasoning")
 _CALL_KEYS = ("tool_calls", "function_call")
+# What only names something beside the content.
+_NAME_KEYS = ("name", "id", "type", "tool_call_id", "recipient", "timestamp", "created_at", "model", "status")
 
 
 class Conversation(list[Message]):
@@ -147,12 +149,16 @@ def _message(message: Any, place: str) -> Message:
     key = _content_key(message, place)
     others = {key: value for key, value in message.items() if key not in (*ROLE_KEYS, *CONTENT_KEYS, *_CALL_KEYS)}
     calls = as_tool_calls(message, place)
-    if key is None and not calls and not any(name in others for name in REASONING_KEYS):
-        if others:
+    if key is None:
+        is_empty = not calls and not any(name in others for name in REASONING_KEYS)
+        # Beside calls there need be no content; but what looks like it under another name is not to be lost.
+        unknown = [name for name in others if name not in (*REASONING_KEYS, *_NAME_KEYS)]
+        if (is_empty and others) or any(isinstance(others[name], str) for name in unknown):
             raise DataError(
                 f"{place} has the keys {listed(message)} and no content: a message has `role` and `content`"
             )
-        key, message = "content", {"content": ""}
+        if is_empty:
+            key, message = "content", {"content": ""}
     content = None if key is None else _content(message[key], role, f"{place}, {key!r}")
     if given in ROLES_OF_CALLS and not calls and isinstance(content, str):
         # Where the text is no call in JSON, it stays what the assistant wrote.

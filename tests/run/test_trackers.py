@@ -39,7 +39,7 @@ def read_events(folder):
 
 
 def test_tensorboard_shows_the_run(folder):
-    pruner = make_pruner(report_to="tensorboard")
+    pruner = make_pruner(report_to="tensorboard", holdout_fraction=0.5)
     pruner.prune(None, rows(), rows(seed=1))
     run, scalars, _ = read_events(folder)
     assert [value for _, value in scalars["search/best"]] == pytest.approx([each["best"] for each in pruner.history])
