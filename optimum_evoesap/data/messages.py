@@ -153,7 +153,7 @@ def _message(message: Any, place: str) -> Message:
         is_empty = not calls and not any(name in others for name in REASONING_KEYS)
         # Beside calls there need be no content; but what looks like it under another name is not to be lost.
         unknown = [name for name in others if name not in (*REASONING_KEYS, *_NAME_KEYS)]
-        if (is_empty and others) or any(isinstance(others[name], str) for name in unknown):
+        if (is_empty and others) or any(_holds_text(others[name]) for name in unknown):
             raise DataError(
                 f"{place} has the keys {listed(message)} and no content: a message has `role` and `content`"
             )
@@ -165,6 +165,12 @@ def _message(message: Any, place: str) -> Message:
         calls = calls_in_text(content)
         content = "" if calls else content
     return {"role": role, "content": content, **others, **({"tool_calls": calls} if calls else {})}
+
+
+def _holds_text(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_holds_text, value.values()))
+    return any(map(_holds_text, value)) if isinstance(value, (list, tuple)) else isinstance(value, str) and value != ""
 
 
 def _role(message: Message, place: str) -> tuple[str, str]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 
 import pytest
@@ -208,7 +209,13 @@ def used_columns(row):
 
 
 def is_written(text, written):
-    """As it is, without the white space around it, or as JSON writes it; or each of its texts, where it is JSON."""
+    """As it is, without the white space around it, or as JSON writes it; or each of its texts, where it is JSON.
+
+    A template may write what stands around marks of reasoning on lines of their own.
+    """
+    parts = re.split("</?think>", text)
+    if len(parts) > 1:
+        return all(is_written(part, written) for part in parts)
     forms = (text.strip(), json.dumps(text, ensure_ascii=False)[1:-1], json.dumps(text)[1:-1])
     if any(form in written for form in forms):
         return True
