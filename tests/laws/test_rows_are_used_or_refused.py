@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import re
 from functools import cache
 
 import pytest
@@ -31,8 +30,11 @@ ROLES = [
     "Human",
     "wizard",
 ]
-WORDS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Co"]), min_size=1, max_size=12).map(
-    lambda text: f"x{text}y"
+# Without marks of reasoning, which are not text: templates set apart, or leave out, what stands before them.
+WORDS = (
+    st.text(st.characters(exclude_categories=["Cs", "Cc", "Co"]), min_size=1, max_size=12)
+    .filter(lambda text: "think>" not in text)
+    .map(lambda text: f"x{text}y")
 )
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-(10**6), 10**6), st.floats(allow_nan=False), WORDS)
 JSON = st.recursive(
@@ -209,13 +211,7 @@ def used_columns(row):
 
 
 def is_written(text, written):
-    """As it is, without the white space around it, or as JSON writes it; or each of its texts, where it is JSON.
-
-    A template may write what stands around marks of reasoning on lines of their own.
-    """
-    parts = re.split("</?think>", text)
-    if len(parts) > 1:
-        return all(is_written(part, written) for part in parts)
+    """As it is, without the white space around it, or as JSON writes it; or each of its texts, where it is JSON."""
     forms = (text.strip(), json.dumps(text, ensure_ascii=False)[1:-1], json.dumps(text)[1:-1])
     if any(form in written for form in forms):
         return True
