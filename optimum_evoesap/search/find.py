@@ -144,8 +144,7 @@ def find_allocations(
         if strategy.trains:
             training = data.training or TrainingData(data.search)
             trainer = make_trainer(sparse_model, space, config.seed, training)
-        spent = sum(known.seconds for known in (told or {}).values())
-        found[space] = _search(strategy, boards, config, reports[space], trainer, spent)
+        found[space] = _search(strategy, boards, config, reports[space], trainer)
     batch_size = boards[SEARCH].scorer.batch_size
     # Only the teacher of the held-out data is in memory then.
     for board in boards.values():
@@ -168,10 +167,9 @@ def _search(
     config: EvoESAPConfig,
     report: Report,
     trainer: Trainer | None,
-    spent: float,
 ) -> SearchOutcome:
     # An allocation that is given is scored whatever the limits of a search are.
-    limits = Limits.of(config, spent) if config.is_searched else None
+    limits = Limits.of(config) if config.is_searched else None
     end = run_search(strategy, boards, limits, report=report, trainer=trainer)
     scores = {name: boards[SEARCH].told[one] for name, one in (("best", end.best), ("uniform", strategy.uniform))}
     reason = end.reason if config.is_searched else ""

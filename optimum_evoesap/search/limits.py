@@ -25,7 +25,6 @@ class Limits:
             for no limit.
         patience: Rounds, one after the other, in which new candidates of the budget get scores on all search windows
             and none of them is better than the best before. `None` for no limit.
-        seconds: Those that a killed run has spent before it goes on now.
 
     Attributes:
         evaluations: Those that were spent so far.
@@ -36,22 +35,20 @@ class Limits:
         max_minutes: float | None = None,
         max_evaluations: float | None = None,
         patience: int | None = None,
-        seconds: float = 0.0,
     ):
         self.max_minutes, self.max_evaluations, self.patience = max_minutes, max_evaluations, patience
         self.evaluations = 0.0
         self._rounds_in_vain = 0
-        self._start = time.monotonic() - seconds
+        self._start = time.monotonic()
 
     @classmethod
-    def of(cls, options: EvoESAPOptions, seconds: float = 0.0) -> Limits:
+    def of(cls, options: EvoESAPOptions) -> Limits:
         """The limits that a configuration gives.
 
         Args:
             options: The configuration.
-            seconds: Those that a killed run has spent before it goes on now.
         """
-        return cls(options.max_minutes, options.max_evaluations, options.patience, seconds)
+        return cls(options.max_minutes, options.max_evaluations, options.patience)
 
     def spend(self, evaluations: float) -> None:
         """Count what is about to be scored.
@@ -80,6 +77,14 @@ class Limits:
             search_windows: Those of one evaluation.
         """
         return windows if self.max_evaluations is None else min(windows, round(self.max_evaluations * search_windows))
+
+    def add_seconds(self, seconds: float) -> None:
+        """Count the time that a killed run has spent on what it left.
+
+        Args:
+            seconds: How much that is.
+        """
+        self._start -= seconds
 
     def check_time(self) -> None:
         """Check the clock.

@@ -63,6 +63,7 @@ def run_search(
     expected = _expected_windows(strategy, boards, limits)
     with ProgressBar("search", expected, "window", progress, limits.seconds) as bar:
         limits.spend(board.num_new([strategy.uniform]) / board.scorer.num_windows)
+        limits.add_seconds(board.told.seconds_of([strategy.uniform]))
         (uniform,) = board.score([strategy.uniform])
         highest = uniform.value
         try:
@@ -112,6 +113,7 @@ def _answer(
     new, before = board.num_new(asked.candidates, asked.num_windows), bar.done
     limits.spend(new / boards[SEARCH].scorer.num_windows)
     bar.expect_more(new)
+    limits.add_seconds(board.told.seconds_of(asked.candidates))
     if not board.are_known(asked.candidates, asked.num_windows):
         limits.check_time()  # a run that goes on gets as far as it was, whatever the time
 
@@ -153,7 +155,10 @@ def _train(
         bar.advance(before + round(share * windows) - bar.done)
         limits.check_time()
 
-    after(0.0)
+    known_seconds = trainer.known_seconds(asked)
+    limits.add_seconds(known_seconds or 0.0)
+    if known_seconds is None:
+        after(0.0)
     logits = trainer.train(asked, after)
     bar.skip(before + windows - bar.done)  # what an earlier run had trained
     strategy.tell_logits(logits)

@@ -23,7 +23,11 @@ class ToldLogits:
 
     def __init__(self, state: RunState | None = None, key: str = ""):
         self._state, self._key = state or RunState(), key
-        self._known: dict[str, dict[int, list[float]]] = dict(self._state.load_series(_NAME, key, _read))
+        self._known: dict[str, dict[int, list[float]]] = {}
+        # What it took an earlier run.
+        self._seconds: dict[str, float] = {}
+        for identity, logits, seconds in self._state.load_series(_NAME, key, _read):
+            self._known[identity], self._seconds[identity] = logits, seconds
 
     def get(self, asked: KeepLogits, space: AllocationSpace) -> dict[int, list[float]] | None:
         """Logits that were trained already; `None` where they were not.
@@ -34,18 +38,28 @@ class ToldLogits:
         """
         return self._known.get(_identity(asked, space))
 
-    def add(self, asked: KeepLogits, space: AllocationSpace, logits: Logits) -> None:
+    def seconds_of(self, asked: KeepLogits, space: AllocationSpace) -> float:
+        """What it took an earlier run to train logits; told once.
+
+        Args:
+            asked: What they were asked for with.
+            space: The allowed allocations.
+        """
+        return self._seconds.pop(_identity(asked, space), 0.0)
+
+    def add(self, asked: KeepLogits, space: AllocationSpace, logits: Logits, seconds: float = 0.0) -> None:
         """Keep logits.
 
         Args:
             asked: What they were asked for with.
             space: The allowed allocations.
             logits: For each sparse layer.
+            seconds: What it took to train them.
         """
         identity = _identity(asked, space)
         self._known[identity] = {layer: list(values) for layer, values in logits.items()}
-        content = {"asked": identity, "logits": [[layer, list(values)] for layer, values in logits.items()]}
-        self._state.append(_NAME, self._key, content)
+        values = [[layer, list(each)] for layer, each in logits.items()]
+        self._state.append(_NAME, self._key, {"asked": identity, "logits": values, "seconds": seconds})
 
 
 _NAME = "logits"
@@ -56,5 +70,6 @@ def _identity(asked: KeepLogits, space: AllocationSpace) -> str:
     return json.dumps([asked.to_json(), allowed], sort_keys=True)
 
 
-def _read(content: Any) -> tuple[str, dict[int, list[float]]]:
-    return str(content["asked"]), {int(layer): list(map(float, each)) for layer, each in content["logits"]}
+def _read(content: Any) -> tuple[str, dict[int, list[float]], float]:
+    logits = {int(layer): list(map(float, each)) for layer, each in content["logits"]}
+    return str(content["asked"]), logits, float(content["seconds"])

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 from ..fitness.window_scores import WindowScores
@@ -20,7 +22,6 @@ class ToldScores:
 
     Attributes:
         batch_size: Windows at once for which an earlier run had the memory, if there was one.
-        seconds: What it took to make the scores that an earlier run left, as far as they are kept.
     """
 
     def __init__(self, state: RunState | None = None, key: str = "", name: str = "search"):
@@ -28,14 +29,17 @@ class ToldScores:
         self._scores: dict[Candidate, WindowScores] = {}
         self._unsaved: list[tuple[Candidate, int, WindowScores]] = []
         self.batch_size: int | None = None
-        self.seconds = 0.0
-        for parts, batch_size, seconds in self._state.load_series(name, key, _read):
+        # What the pieces of an earlier run took, and those in which there are scores of a candidate.
+        self._seconds: dict[int, float] = {}
+        self._pieces: dict[Candidate, set[int]] = defaultdict(set)
+        for number, (parts, batch_size, seconds) in enumerate(self._state.load_series(name, key, _read)):
+            self._seconds[number] = seconds
             for candidate, first, scores in parts:
+                self._pieces[candidate].add(number)
                 # Where the piece with the windows before was damaged, these are work to do again too.
                 if self.num_windows(candidate) >= first:
                     self._put(candidate, first, scores)
             self.batch_size = min(batch_size, self.batch_size or batch_size)
-            self.seconds += seconds
 
     def __contains__(self, candidate: Candidate) -> bool:
         return candidate in self._scores
@@ -46,6 +50,15 @@ class ToldScores:
     def num_windows(self, candidate: Candidate) -> int:
         """Windows, from the first, on which a candidate has scores."""
         return len(self._scores[candidate]) if candidate in self._scores else 0
+
+    def seconds_of(self, candidates: Iterable[Candidate]) -> float:
+        """What it took an earlier run to make the scores of candidates, with those made together; told once.
+
+        Args:
+            candidates: The candidates.
+        """
+        pieces = {number for one in candidates for number in self._pieces.pop(one, ())}
+        return sum(self._seconds.pop(number, 0.0) for number in sorted(pieces))
 
     def add(self, candidate: Candidate, scores: WindowScores, first: int = 0) -> None:
         """Take scores that were not known.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -30,6 +31,13 @@ class Trainer(Protocol):
 
     def num_windows(self, asked: KeepLogits) -> int:
         """Windows through the model, counted as forward passes.
+
+        Args:
+            asked: What is to be trained.
+        """
+
+    def known_seconds(self, asked: KeepLogits) -> float | None:
+        """What it took an earlier run to train what is asked for; `None` where that is to be trained.
 
         Args:
             asked: What is to be trained.
@@ -77,6 +85,15 @@ class LogitTrainer:
         """
         return FORWARDS_A_STEP * self._training.num_windows(asked.schedule)
 
+    def known_seconds(self, asked: KeepLogits) -> float | None:
+        """What it took an earlier run to train what is asked for; `None` where that is to be trained.
+
+        Args:
+            asked: What is to be trained.
+        """
+        is_known = self._told.get(asked, self._space) is not None
+        return self._told.seconds_of(asked, self._space) if is_known else None
+
     def train(self, asked: KeepLogits, after: Callable[[float], None]) -> Logits:
         """Trained logits for each sparse layer; those of layers that cannot lose any stay.
 
@@ -87,12 +104,13 @@ class LogitTrainer:
         known = self._told.get(asked, self._space)
         if known is not None:
             return known
+        begin = time.monotonic()
         start = {
             layer: asked.start[layer] for layer, limit in zip(self._space.layers, self._space.max_removed) if limit
         }
         trained = self._training.train(start, asked.schedule, after)
         logits = {layer: list(trained.get(layer, asked.start[layer])) for layer in self._space.layers}
-        self._told.add(asked, self._space, logits)
+        self._told.add(asked, self._space, logits, time.monotonic() - begin)
         return logits
 
 

@@ -41,3 +41,11 @@ def test_a_damaged_piece_is_work_to_do_again(tmp_path):
     piece.write_text(piece.read_text().replace("-2.5", "-2.6"))
     with RunState(tmp_path) as state:
         assert ToldLogits(state, "key").get(ASKED, SPACE) is None
+
+
+def test_what_training_took_is_told_once(tmp_path):
+    with RunState(tmp_path) as state:
+        ToldLogits(state, "key").add(ASKED, SPACE, FOUND, 2.5)
+    with RunState(tmp_path) as state:
+        told = ToldLogits(state, "key")
+        assert [told.seconds_of(ASKED, SPACE) for _ in range(2)] == [2.5, 0.0]

@@ -43,3 +43,19 @@ def test_windows_behind_a_damaged_piece_are_scored_again(tmp_path):
         assert candidate not in ToldScores(state, "key")
         with pytest.raises(ValueError, match="from window 1 on"):
             ToldScores(state, "key").add(candidate, WindowScores((0.5,), (2,)), 1)
+
+
+def test_what_scores_took_is_told_once_and_only_of_those_that_are_asked_for(tmp_path):
+    """So that of several searches in one state each counts its own time."""
+    one, other, together = (Candidate(((0, (0, kept)),)) for kept in (1, 2, 3))
+    with RunState(tmp_path) as state:
+        told = ToldScores(state, "key")
+        for candidates, seconds in (([one], 1.5), ([other, together], 4.0), ([one], 0.25)):
+            for candidate in candidates:
+                told.add(candidate, WindowScores((0.5,), (2,)), told.num_windows(candidate))
+            told.save(batch_size=4, seconds=seconds)
+        assert told.seconds_of([one, other]) == 0.0, "its own time is on the clock"
+    with RunState(tmp_path) as state:
+        told = ToldScores(state, "key")
+        assert told.seconds_of([one]) == 1.75 and told.seconds_of([one]) == 0.0
+        assert told.seconds_of([together]) == 4.0 and told.seconds_of([other, one]) == 0.0

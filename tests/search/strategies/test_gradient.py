@@ -33,6 +33,9 @@ class Trainer:
     def num_windows(self, asked):
         return self.windows
 
+    def known_seconds(self, asked):
+        return None
+
     def train(self, asked, after):
         self.asked.append(asked)
         for share in (0.5, 1.0):
@@ -231,3 +234,23 @@ def test_logits_of_the_best_point_lead_back_to_it():
     worth, space = worth_of_experts(3), make_space()
     end, strategy = search("guided", None, worth)
     assert candidate_of(logits_of_candidate(end.best, strategy._now), space) == end.best
+
+
+def test_minutes_of_training_count_when_a_killed_run_goes_on_which_gets_as_far_as_it_was(tmp_path, monkeypatch):
+    train, clock = KeepTraining.train, [0.0]
+    monkeypatch.setattr("optimum_evoesap.search.limits.time.monotonic", lambda: clock[0])
+
+    def slow(*given):
+        clock[0] += 60
+        return train(*given)
+
+    monkeypatch.setattr(KeepTraining, "train", slow)
+    # The candidate that the logits make is not scored any more.
+    first = prune("gradient", None, max_minutes=1.0)
+    assert first.result.stopped_because.startswith("max_minutes=1") and len(first.history) == 1
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(SteppedStrategy, "tell_logits", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+        prune("gradient", tmp_path / "out", max_minutes=1.5)
+    monkeypatch.setattr(KeepTraining, "train", lambda *given: pytest.fail("it is known"))
+    again = prune("gradient", tmp_path / "out", max_minutes=1.0)
+    assert again.history == first.history and again.result.stopped_because == first.result.stopped_because
