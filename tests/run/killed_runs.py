@@ -21,24 +21,19 @@ from pathlib import Path
 
 import tests.conftest  # noqa: F401  (as many threads as the tests have: they decide in which order sums are taken)
 from optimum_evoesap import MoEPruner
-from optimum_evoesap.search import board, find
+from optimum_evoesap.search import board, find, loop
 from optimum_evoesap.search.order import Ranker
 from optimum_evoesap.search.strategies import Guided
 from tests.pruning import make_pruner, rows
 
 
-# The guided search in the order of the criterion that scores best, and the search of the paper, raced.
+# The guided search in the order of the criterion that scores best, the search of the paper, raced, and trained logits.
 KINDS = {
     "guided": {"criterion": "auto", "allocation": "guided", "criterion_samples": 4, "sequence_length": 16},
-    "evolution": {
-        "criterion": "esap",
-        "allocation": "evolution",
-        "racing": True,
-        "population_size": 10,
-        "guard": False,
-    },
+    "evolution": {"criterion": "esap", "allocation": "evolution", "racing": True, "population_size": 10},
+    "gradient": {"criterion": "esap", "allocation": "gradient_guided", "max_evaluations": 40},
 }
-SHARED = {"search_samples": 6, "holdout_fraction": 0.5, "generations": 4, "batch_size": 2}
+SHARED = {"guard": False, "search_samples": 6, "holdout_fraction": 0.5, "generations": 4, "batch_size": 2}
 # Steps of the guided search, by the methods that take them.
 STEPS = {
     "curves": "_curves", "walk": "_walk", "order again": "_order_again", "swaps": "_swaps", "neighbours": "_neighbours"
@@ -85,6 +80,8 @@ DEATHS = [
     Death("evolution", "search", 20),
     Death("evolution", "search", 75, keeps_all=False),
     Death("evolution", "guard", 1),
+    Death("gradient", "train", 12),
+    Death("gradient", "walk", 3),
 ]
 
 
@@ -119,6 +116,7 @@ class Stages:
         self._wrap(MoEPruner, "search", "search")
         self._wrap(MoEPruner, "_write", "saving")
         self._wrap(Ranker, "_fitness_of", "choose")
+        self._wrap(loop, "_train", "train")
         self._wrap(find, "compare_with_uniform", "guard")
         for step, method in STEPS.items():
             self._wrap_steps(method, step)

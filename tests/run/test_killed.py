@@ -49,7 +49,7 @@ def test_the_unbroken_run_goes_through_all_that_is_to_be_killed(runs, kind):
     folder, ends, errors = runs
     assert ends[kind]["unbroken"] == 0, errors
     result = PruningResult.load(folder / kind)
-    assert len(set(result.allocation)) > 1, "the search finds something"
+    assert result.scores["best"] > result.scores["uniform"], "the search finds something"
     if kind == "guided":
         assert len(result.criterion_scores) == 9 and {"curves", "order measured again", "neighbours"} <= {
             entry["stage"] for entry in result.history
@@ -74,7 +74,19 @@ def test_what_is_killed_goes_on_to_the_same_bits(runs, death):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_later_it_was_killed_the_less_is_left_to_do(runs, kind):
     _, ends, _ = runs
-    stages = ("calibrate", "rank", "choose", "curves", "walk", "search", "swaps", "neighbours", "guard", "saving")
+    stages = (
+        "calibrate",
+        "rank",
+        "choose",
+        "curves",
+        "train",
+        "walk",
+        "search",
+        "swaps",
+        "neighbours",
+        "guard",
+        "saving",
+    )
     deaths = [death for death in DEATHS if death.kind == kind and death.keeps_all and death.stage in stages]
     passes = [ends[death.name]["passes"] for death in sorted(deaths, key=lambda death: stages.index(death.stage))]
     assert passes == sorted(passes, reverse=True)
