@@ -302,7 +302,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         _check_effect(calibration_data, search_data, None, ranking)
         if ranking is not None:
             self.load_ranking(ranking)
-        self._prepare(calibration_data, search_data)
+        self._prepare(calibration_data, search_data, self._ranking is not None)
         return self._estimate(has_ranking=ranking is not None)
 
     def _estimate(self, has_ranking: bool) -> RunEstimate:
@@ -466,16 +466,9 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         self, sparsities: Sequence[float], calibration_data: Any, search_data: Any
     ) -> tuple[Front, Ranking | None]:
         is_ranked = self.order is not None and calibration_data is None
+        self._prepare(calibration_data, search_data, is_ranked, is_scored=True)
         if not is_ranked:
-            self._inputs.check_model(self._get_data("calibration", calibration_data))
-        self._inputs.check_model(self._get_data("search", search_data))
-        self._inputs.check_scored()
-        warn_of_one_domain(self._inputs.prepared)
-        if not is_ranked:
-            with self._trackers.timed("calibrate"):
-                self.calibrate()
-            with self._trackers.timed("rank"):
-                self.rank()
+            self._calibrate_and_rank()
         assert self.order is not None
         # Super experts are known by now.
         keep = {layer: sorted(experts) for layer, experts in zip(self.space.layers, self.space.protected) if experts}
@@ -654,27 +647,30 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             return
         if ranking is not None:
             self.load_ranking(ranking)
-        self._prepare(calibration_data, search_data)
+        self._prepare(calibration_data, search_data, self._ranking is not None)
         if logger.isEnabledFor(logging.INFO):
             logger.info("%s", describe_estimate(self._estimate(has_ranking=ranking is not None)))
         if ranking is None:
-            with self._trackers.timed("calibrate"):
-                self.calibrate()
-            with self._trackers.timed("rank"):
-                self.rank()
+            self._calibrate_and_rank()
         self.search()
         self.apply()
+
+    def _calibrate_and_rank(self) -> None:
+        with self._trackers.timed("calibrate"):
+            self.calibrate()
+        with self._trackers.timed("rank"):
+            self.rank()
 
     def _summary(self) -> list[tuple[str, str]]:
         # One for each of the stages in `reports.progress`.
         outcomes = (self.statistics, self.order, self._found, not self._is_whole, self.result)
         return progress_rows(self.model, self.space, self.allocation, outcomes)
 
-    def _prepare(self, calibration_data: Any, search_data: Any) -> None:
+    def _prepare(self, calibration_data: Any, search_data: Any, is_ranked: bool, is_scored: bool = False) -> None:
         """Find everything that can be wrong with the data or the model before the long work starts."""
-        if self._ranking is None or calibration_data is not None:
+        if not is_ranked or calibration_data is not None:
             self._inputs.check_model(self._get_data("calibration", calibration_data))
-        if self._needs_search_data(search_data):
+        if is_scored or self._needs_search_data(search_data):
             self._inputs.check_model(self._get_data("search", search_data))
             self._inputs.check_scored()
             if self.config.is_searched:

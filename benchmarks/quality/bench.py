@@ -17,17 +17,18 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from optimum_evoesap import EvoESAPConfig
 from optimum_evoesap.calibration.criteria import PruningOrder, order_experts
+from optimum_evoesap.calibration.criterion_names import AUTO
 from optimum_evoesap.calibration.observer import observe_experts
 from optimum_evoesap.calibration.statistics import ExpertStatistics
 from optimum_evoesap.fitness.slices import SliceScorer
 from optimum_evoesap.kernels.forward.fused_forward import fused_forward
 from optimum_evoesap.models.sparse_model import SparseModel
-from optimum_evoesap.run.expert_scores import expert_scores
 from optimum_evoesap.run.inputs import ModelInputs
 from optimum_evoesap.run.state import RunState
 from optimum_evoesap.search.candidate import Candidate
 from optimum_evoesap.search.find import SearchOutcome, find_allocation, make_strategy
 from optimum_evoesap.search.inputs import search_inputs
+from optimum_evoesap.search.order import Ranker
 from optimum_evoesap.search.planning import allocation_space
 
 from . import checkpoint
@@ -122,25 +123,31 @@ class Bench:
         with fused_forward(self.model):
             return observe_experts(self.sparse_model, batches, progress=False)
 
-    def order(self, criterion: str) -> tuple[PruningOrder, dict[int, torch.Tensor], Cost]:
-        """The pruning order of a criterion, its scores, and what it cost beyond the statistics; measured once."""
-        path, cost = self._orders / f"{criterion}.json", Cost(self.sparse_model)
+    def order(self, criterion: str, sparsity: float) -> tuple[PruningOrder, dict[int, torch.Tensor], Cost]:
+        """The pruning order of a criterion, its scores, and what it cost beyond the statistics; measured once.
+
+        Args:
+            criterion: Its name; `auto` chooses at the sparsity, all others are the same at each.
+            sparsity: Share of the experts that goes.
+        """
+        name = f"{criterion} {sparsity}" if criterion == AUTO else criterion
+        path, cost = self._orders / f"{name}.json", Cost(self.sparse_model)
         if path.exists():
             content = json.loads(path.read_text())
             scores = {int(layer): torch.tensor(each, dtype=torch.float64) for layer, each in content["scores"].items()}
             cost.tokens, cost.seconds = content["tokens"], content["seconds"]
-        else:
-            statistics = self.statistics
-            with cost:
-                config = self.config(criterion=criterion)
-                scores = expert_scores(config, self.sparse_model, statistics, self.inputs, RunState())
-            content = {"tokens": cost.tokens, "seconds": cost.seconds}
-            content["scores"] = {layer: each.tolist() for layer, each in scores.items()}
-            partial = path.with_suffix(f".{os.getpid()}")
-            partial.write_text(json.dumps(content))
-            partial.replace(path)
-        groups = {layer.index: layer.num_groups for layer in self.sparse_model.layers}
-        return order_experts(scores, groups), scores, cost
+            groups = {layer.index: layer.num_groups for layer in self.sparse_model.layers}
+            return order_experts(scores, groups), scores, cost
+        config, statistics = self.config(criterion=criterion, sparsity=sparsity), self.statistics
+        space = allocation_space(config, self.sparse_model.layers, self.model)
+        with cost:
+            ranked = Ranker(config, self.sparse_model, space, {}, statistics, self.inputs, RunState()).rank()
+        content = {"tokens": cost.tokens, "seconds": cost.seconds}
+        content["scores"] = {layer: each.tolist() for layer, each in ranked.scores.items()}
+        partial = path.with_suffix(f".{os.getpid()}")
+        partial.write_text(json.dumps(content))
+        partial.replace(path)
+        return ranked.order, ranked.scores, cost
 
     def find(self, criterion: str, sparsity: float, **options: Any) -> Found:
         """Prune virtually.
@@ -150,8 +157,10 @@ class Bench:
             sparsity: Share of the experts that goes.
             **options: Others of the configuration, `allocation` among them.
         """
-        order, _, ordering = self.order(criterion)
-        config = self.config(sparsity=sparsity, criterion=criterion, **options)
+        order, _, ordering = self.order(criterion, sparsity)
+        # Removed counts say how much goes.
+        given = options if isinstance(options.get("allocation"), list) else {"sparsity": sparsity, **options}
+        config = self.config(criterion=criterion, **given)
         space = allocation_space(config, self.sparse_model.layers, self.model)
         data, _ = search_inputs(self.inputs, RunState(), self.sparse_model, order, config)
         with Cost(self.sparse_model) as search, fused_forward(self.model):
@@ -168,7 +177,7 @@ class Bench:
             criterion: The criterion.
             sparsity: Share of the experts that goes.
         """
-        order, scores, _ = self.order(criterion)
+        order, scores, _ = self.order(criterion, sparsity)
         space = allocation_space(self.config(sparsity=sparsity), self.sparse_model.layers, self.model)
         shares = {layer: values if criterion == "esap" else values / values.sum() for layer, values in scores.items()}
         # In pruning order within a layer, so that a prefix of each order goes.

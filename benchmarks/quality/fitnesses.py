@@ -47,7 +47,7 @@ def candidates_of(bench: Bench, sparsity: float, count: int) -> list[tuple[str, 
         for _ in range(number // len(CRITERIA)):
             counts = space.mutate(counts, generator, 3, 2)
         removed = dict(zip(space.layers, counts))
-        found.append((criterion, Candidate.from_order(bench.order(criterion)[0], removed)))
+        found.append((criterion, Candidate.from_order(bench.order(criterion, sparsity)[0], removed)))
     return found
 
 

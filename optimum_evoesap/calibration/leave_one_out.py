@@ -9,7 +9,7 @@ import torch
 
 from ..fitness.slices import SliceScorer
 from ..fitness.window_scores import WindowScores
-from ..progress_bar import ProgressBar
+from ..models.progress_bar import ProgressBar
 from .left_out import experts_left_out
 from .measured import Measurement, register_measured_criterion
 

@@ -13,8 +13,8 @@ from ..adapters import MoEBlock, MoELayer, Routes
 from ..adapters.block import Record
 from ..models.batching import Batch, Windows
 from ..models.output_head import final_hidden_states
+from ..models.progress_bar import ProgressBar
 from ..models.sparse_model import SparseModel
-from ..progress_bar import ProgressBar
 from .statistics import ExpertStatistics, LayerStatistics
 
 

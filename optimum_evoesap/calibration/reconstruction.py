@@ -10,7 +10,7 @@ import torch
 
 from ..models.batching import Batch, Windows
 from ..models.output_head import final_hidden_states
-from ..progress_bar import ProgressBar
+from ..models.progress_bar import ProgressBar
 from .layer_change import LayerChange
 from .measured import Measurement, register_measured_criterion
 

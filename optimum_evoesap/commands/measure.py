@@ -34,7 +34,7 @@ def add_measure_options(group: _ArgumentGroup) -> None:
         default=False,
         action="store_true",
         help="Load the model and measure, on few windows of text, how even its routing is, what each layer loses as "
-        "experts go, and the fitness that is left at 10%% to 70%% sparsity; a minute or two on a GPU (default: off)",
+        "experts go, and the fitness that is left at 10%% to 70%% sparsity; much shorter than a search (default: off)",
     )
     add_option(
         group,

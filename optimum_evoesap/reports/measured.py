@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from ..adapters import MoELayer
-from ..calibration.criteria import PruningOrder, order_experts
+from ..calibration.criteria import PruningOrder
+from ..calibration.criterion_names import AUTO
 from ..calibration.observer import observe_experts
-from ..calibration.protection import protected_last
 from ..calibration.statistics import ExpertStatistics
 from ..configuration import EvoESAPConfig
 from ..data import DataError, TokenizedData
@@ -23,12 +23,12 @@ from ..models.loading import load_model
 from ..models.processors import Processor, find_processor, load_processor
 from ..models.sparse_model import SparseModel
 from ..run.breadth import FEW_TOKENS
-from ..run.expert_scores import expert_scores
 from ..run.inputs import ModelInputs
 from ..run.state import RunState
 from ..search.allocation import AllocationSpace, budget_of
 from ..search.curves import Curve
 from ..search.layer_curves import candidate_of, cheapest_by_curves, measure_curves, score_all
+from ..search.order import Ranker
 from ..search.planning import limits_of
 from .prunability import LayerPrunability, MeasuredOutlook, Prunability
 
@@ -65,7 +65,7 @@ def measure_prunability(
         **model_kwargs: Go to `from_pretrained` of the class that the checkpoint was made with.
 
     Raises:
-        ValueError: The model is dense or not supported.
+        ValueError: The model is dense or not supported, or the criterion is `auto`.
         DataError: The data cannot be used, or are too few windows. It is a `ValueError`.
 
     Example:
@@ -77,6 +77,10 @@ def measure_prunability(
         ```
     """
     config = with_few_windows(config or EvoESAPConfig(criterion=CRITERION))
+    if config.criterion == AUTO:
+        raise ValueError(
+            f"criterion={AUTO!r} chooses by the score at one sparsity, and here there are several: name a criterion."
+        )
     if isinstance(tokenizer, (str, Path)):
         own = {name: value for name, value in model_kwargs.items() if name in ("token", "cache_dir")}
         tokenizer = load_processor(str(tokenizer), **own)
@@ -127,7 +131,8 @@ def _measure(
     learned = inputs.get("calibration")
     limits = limits_of(config, model.layers)
     statistics = observe_experts(model, list(inputs.batches(learned)))
-    order = _order(model, config, inputs, statistics)
+    ranker = Ranker(config, model, limits, config.keep or {}, statistics, inputs, RunState())
+    order = ranker.rank().order
     few = learned.split(max(0, len(learned) - _windows(config, _CURVE_TOKENS)))[0]
     curves = measure_curves(_scorer(model, config, inputs, few), order, limits, _NUM_LEVELS)
     spaces = _spaces(limits, sparsities)
@@ -140,14 +145,6 @@ def _measure(
         layers=[layer_prunability(layer, statistics, curves[layer.index]) for layer in model.layers],
         outlooks=outlooks,
     )
-
-
-def _order(
-    model: SparseModel, config: EvoESAPConfig, inputs: ModelInputs, statistics: ExpertStatistics
-) -> PruningOrder:
-    scores = expert_scores(config, model, statistics, inputs, RunState())
-    groups = {layer.index: layer.num_groups for layer in model.layers}
-    return protected_last(order_experts(scores, groups), dict(config.keep or {}), groups)
 
 
 def _scorer(model: SparseModel, config: EvoESAPConfig, inputs: ModelInputs, data: TokenizedData) -> SliceScorer:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ..configuration import EvoESAPConfig
 from ..fitness.slices import SliceScorer
 from ..fitness.window_scores import WindowScores
-from ..progress_bar import ProgressBar
+from ..models.progress_bar import ProgressBar
 from .candidate import Candidate
 from .comparison import paired_interval
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from ..calibration.criteria import PruningOrder
 from ..fitness.slices import SliceScorer
 from ..fitness.window_scores import WindowScores
-from ..progress_bar import ProgressBar
+from ..models.progress_bar import ProgressBar
 from .allocation import Allocation, AllocationSpace
 from .candidate import Candidate
 from .comparison import difference

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..progress_bar import ProgressBar
+from ..models.progress_bar import ProgressBar
 from .board import ScoreBoard
 from .candidate import Candidate, check_candidate
 from .limits import LimitReached, Limits

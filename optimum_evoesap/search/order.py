@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import torch
-from tqdm.auto import tqdm
 
 from ..calibration.criteria import PruningOrder, order_experts
 from ..calibration.criterion_names import AUTO, AUTO_CRITERIA
@@ -17,6 +16,7 @@ from ..calibration.statistics import ExpertStatistics
 from ..configuration import EvoESAPConfig
 from ..fitness.slices import SliceScorer
 from ..kernels.forward.fused_forward import fused_forward
+from ..models.progress_bar import ProgressBar
 from ..models.sparse_model import SparseModel
 from ..run.code_digest import fitness_digests
 from ..run.expert_scores import expert_scores
@@ -106,15 +106,13 @@ class Ranker:
         told = ToldScores(self.state, self.state.key(self.sparse_model.model, *parts), "choice")
         candidates = {name: self._candidates(each) for name, each in ranked.items()}
         tried = list(dict.fromkeys(one for each in candidates.values() for one in each))
-        with (
-            fused_forward(self.sparse_model.model),
-            tqdm(total=len(tried), desc="choose a criterion", unit="candidate") as bar,
-        ):
-            batches, rows = list(self.inputs.batches(data)), self.inputs.rows_at_once
+        batches, rows = list(self.inputs.batches(data)), self.inputs.rows_at_once
+        total = len(tried) * len(data)
+        with fused_forward(self.sparse_model.model), ProgressBar("choose a criterion", total, "window") as bar:
             scorer = SliceScorer(
                 self.sparse_model, batches, self.config.fitness, self.config.seed, told.batch_size, rows
             )
-            scores = dict(zip(tried, ScoreBoard(scorer, told).score(tried, after=bar.update)))
+            scores = dict(zip(tried, ScoreBoard(scorer, told).score(tried, after=bar.advance)))
             scorer.forget()
         return {name: max(scores[one].mean for one in each) for name, each in candidates.items()}
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..training_schedule import TrainingSchedule
 from .candidate import Candidate
-from .keep_logits import Logits
+from .keep_logits.logits import Logits
+from .keep_logits.schedule import TrainingSchedule
 
 
 # The data that candidates can be scored on: those of the search, and the broader ones of the calibration.
@@ -42,8 +42,8 @@ class Round:
 class KeepLogits:
     """Keep logits that are needed now: trained through the frozen model on the calibration data, within the budget.
 
-    They come as plain numbers to `tell_logits` of the strategy; [`~search.keep_logits.candidate_of`] makes a candidate
-    of them. A strategy that asks for them says so by `trains = True`.
+    They come as plain numbers to `tell_logits` of the strategy, and [`~search.keep_logits.logits.candidate_of`] makes
+    a candidate of them. A strategy that asks for them says so by `trains = True`.
 
     Attributes:
         start: Those to begin with, for each sparse layer a number for each expert.

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..run.state import RunState
 from .allocation import AllocationSpace
-from .keep_logits import Logits
+from .keep_logits.logits import Logits
 from .rounds import KeepLogits
 
 

@@ -9,15 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..calibration.gradient_check import check_gradients
-from ..calibration.keep_training import KeepTraining
 from ..configuration import EvoESAPConfig
 from ..models.batching import Batch
 from ..models.sparse_model import SparseModel
 from ..run.inputs import ModelInputs
-from ..training_schedule import FORWARDS_A_STEP
 from .allocation import AllocationSpace
-from .keep_logits import Logits, candidate_of
+from .keep_logits.gradient_check import check_gradients
+from .keep_logits.logits import Logits, candidate_of
+from .keep_logits.schedule import FORWARDS_A_STEP
+from .keep_logits.training import KeepTraining
 from .rounds import KeepLogits
 from .strategies import STRATEGIES
 from .told_logits import ToldLogits

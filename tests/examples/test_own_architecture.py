@@ -6,10 +6,10 @@ from __future__ import annotations
 import torch
 
 from optimum_evoesap.adapters import find_moe_layers, model_structure
-from optimum_evoesap.calibration.gradient_check import check_gradients
 from optimum_evoesap.calibration.observer import observe_experts
 from optimum_evoesap.models.surgery import remove_experts
 from optimum_evoesap.models.virtual_slice import VirtualSlice
+from optimum_evoesap.search.keep_logits.gradient_check import check_gradients
 from tests.model_matrix import sparse_model_of
 
 

@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from optimum_evoesap import EvoESAPConfig
-from optimum_evoesap.calibration.gradient_check import can_recompute, check_gradients
 from optimum_evoesap.models.frozen import frozen
 from optimum_evoesap.models.output_head import differentiable_hidden_states
 from optimum_evoesap.search.candidate import check_candidate
-from optimum_evoesap.search.keep_logits import candidate_of
+from optimum_evoesap.search.keep_logits.gradient_check import can_recompute, check_gradients
+from optimum_evoesap.search.keep_logits.logits import candidate_of
+from optimum_evoesap.search.keep_logits.schedule import TrainingSchedule
 from optimum_evoesap.search.planning import allocation_space
 from optimum_evoesap.search.rounds import KeepLogits
 from optimum_evoesap.search.trainer import TrainingData, make_trainer
-from optimum_evoesap.training_schedule import TrainingSchedule
 from tests.laws.helpers import TOKENS, WITHOUT_NEXT_TOKEN, logits
 from tests.model_matrix import MODEL_TYPES, make_model, random_tokens, sparse_model_of
 

@@ -124,3 +124,8 @@ def _statistics(model, given):
 
 def _by_frequency(model, given):
     return order_experts(score_experts(_statistics(model, given), "frequency"))
+
+
+def test_a_criterion_that_is_chosen_at_one_sparsity_is_refused():
+    with pytest.raises(ValueError, match="criterion='auto' chooses by the score at one sparsity"):
+        measure_prunability("no model is read", EvoESAPConfig(criterion="auto"))

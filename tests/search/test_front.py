@@ -166,3 +166,10 @@ def test_a_loaded_model_needs_no_sparsity_of_its_own():
     """Half of the experts are the most that top-k allows here, which the default of the configuration is under."""
     pruner = MoEPruner(make_model("olmoe"), EvoESAPConfig(criterion="reap", sequence_length=16, search_samples=4))
     assert list(pruner.front([0.125, 0.5], rows(), search_rows())) == [0.125, 0.5]
+
+
+def test_a_model_that_cannot_be_trained_is_refused_before_the_calibration():
+    pruner = make_pruner("listed_moe", allocation="gradient")
+    with pytest.raises(ValueError, match="Choose a strategy that trains no keep logits"):
+        pruner.front([0.25, 0.5], rows(), search_rows())
+    assert pruner.statistics is None

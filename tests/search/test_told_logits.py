@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from optimum_evoesap.run.state import RunState
 from optimum_evoesap.search.allocation import AllocationSpace
+from optimum_evoesap.search.keep_logits.schedule import TrainingSchedule
 from optimum_evoesap.search.rounds import KeepLogits
 from optimum_evoesap.search.told_logits import ToldLogits
-from optimum_evoesap.training_schedule import TrainingSchedule
 
 
 SPACE = replace(AllocationSpace.from_limits([3, 3], [1, 1], 2), protected=(frozenset({1}), frozenset()))

@@ -5,17 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...training_schedule import TrainingSchedule
-from ..keep_logits import Logits, candidate_of, logits_of_order
-from ..rounds import SEARCH, KeepLogits
-from .guided import Guided
+from ..keep_logits.logits import logits_of_order
+from ..rounds import SEARCH
 from .stepped import Steps
 from .strategy import register_strategy
-from .training_steps import affordable, windows_of
+from .training_steps import TrainingSearch, windows_of
 
 
 @register_strategy("gradient")
-class Gradient(Guided):
+class Gradient(TrainingSearch):
     """Trains keep logits from the order, and scores the candidate that they make; nothing more.
 
     Args:
@@ -24,7 +22,6 @@ class Gradient(Guided):
         options: Sizes and seed of the search.
     """
 
-    trains = True
     cost_range = (1.0, 1.0)
 
     @property
@@ -38,14 +35,9 @@ class Gradient(Guided):
         Args:
             available: Windows of each kind of data.
         """
-        return 2 * available[SEARCH] + windows_of(self._schedule, self.options)
-
-    @property
-    def _schedule(self) -> TrainingSchedule:
-        return affordable(TrainingSchedule(), self.options)
+        return self.num_candidates * available[SEARCH] + windows_of(self.schedule, self.options)
 
     def steps(self) -> Steps[None]:
         """Training, then one score."""
         yield from self._try([self.uniform], "uniform")
-        logits: Logits = yield KeepLogits(logits_of_order(self._now), self._schedule)
-        yield from self._try([candidate_of(logits, self.space)], "keep logits")
+        yield from self._try_trained(logits_of_order(self._now))

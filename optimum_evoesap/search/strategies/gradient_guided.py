@@ -3,24 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from ...training_schedule import TrainingSchedule
-from ..keep_logits import Logits, candidate_of, logits_of_order, order_of
-from ..rounds import KeepLogits
-from .guided import Guided
+from ..keep_logits.logits import logits_of_order, order_of
 from .stepped import Steps
 from .strategy import register_strategy
-from .training_steps import affordable, windows_of
+from .training_steps import TrainingSearch
 
 
-# Of the limit of a search; the other half is for the steps that follow.
-_SHARE = 0.5
 _FIRST_STEP = 2
 
 
 @register_strategy("gradient_guided")
-class GradientGuided(Guided):
+class GradientGuided(TrainingSearch):
     """Trains keep logits in place of measuring curves: counts and order begin with what they say.
 
     Args:
@@ -29,24 +22,11 @@ class GradientGuided(Guided):
         options: Sizes and seed of the search.
     """
 
-    trains = True
-
-    def expected_windows(self, available: Mapping[str, int]) -> int:
-        """Those of the guided search, and what is trained.
-
-        Args:
-            available: Windows of each kind of data.
-        """
-        return super().expected_windows(available) + windows_of(self._schedule, self.options)
-
-    @property
-    def _schedule(self) -> TrainingSchedule:
-        return affordable(TrainingSchedule(), self.options, _SHARE)
+    # The other half is for the steps that follow.
+    share = 0.5
 
     def _begin(self) -> Steps[None]:
-        logits: Logits = yield KeepLogits(logits_of_order(self._now), self._schedule)
-        found = candidate_of(logits, self.space)
-        yield from self._try([found], "keep logits")
+        found, logits = yield from self._try_trained(logits_of_order(self._now))
         if self._best == found:
             self._now = order_of(logits, self.space)
 

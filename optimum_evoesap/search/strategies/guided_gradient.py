@@ -3,23 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from ...training_schedule import TrainingSchedule
-from ..keep_logits import Logits, candidate_of, logits_of_candidate
-from ..rounds import KeepLogits
-from .guided import Guided
+from ..keep_logits.logits import logits_of_candidate
+from ..keep_logits.schedule import TrainingSchedule
 from .stepped import Steps
 from .strategy import register_strategy
-from .training_steps import affordable, windows_of
-
-
-# Half of the usual length, and cooler from the start: it begins near the end.
-_REFINEMENT = TrainingSchedule(num_tokens=512_000, temperature=0.3)
+from .training_steps import TrainingSearch
 
 
 @register_strategy("guided_gradient")
-class GuidedGradient(Guided):
+class GuidedGradient(TrainingSearch):
     """Trains keep logits from the best point; what they make is taken only if it scores higher on all windows.
 
     Args:
@@ -28,23 +20,10 @@ class GuidedGradient(Guided):
         options: Sizes and seed of the search.
     """
 
-    trains = True
-
-    def expected_windows(self, available: Mapping[str, int]) -> int:
-        """Those of the guided search, and what is trained.
-
-        Args:
-            available: Windows of each kind of data.
-        """
-        return super().expected_windows(available) + windows_of(self._schedule, self.options)
-
-    @property
-    def _schedule(self) -> TrainingSchedule:
-        return affordable(_REFINEMENT, self.options)
+    # Half of the usual length, and cooler from the start: it begins near the end.
+    planned = TrainingSchedule(num_tokens=512_000, temperature=0.3)
 
     def steps(self) -> Steps[None]:
         """The guided search, then training, then one score."""
         yield from super().steps()
-        start = logits_of_candidate(self._best, self._now)
-        logits: Logits = yield KeepLogits(start, self._schedule)
-        yield from self._try([candidate_of(logits, self.space)], "keep logits")
+        yield from self._try_trained(logits_of_candidate(self._best, self._now))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ...options import EvoESAPOptions
 from ..allocation import AllocationSpace
 from ..candidate import Candidate
-from ..keep_logits import Logits
+from ..keep_logits.logits import Logits
 from ..rounds import KeepLogits, Round
 from .strategy import Strategy
 

@@ -11,7 +11,7 @@ from ...options import EvoESAPOptions
 from ...registry import STRATEGIES, make_register
 from ..allocation import Allocation, AllocationSpace
 from ..candidate import Candidate
-from ..keep_logits import Logits
+from ..keep_logits.logits import Logits
 from ..rounds import SEARCH, KeepLogits, Round
 
 

@@ -3,15 +3,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from ...options import EvoESAPOptions
-from ...training_schedule import FORWARDS_A_STEP, TrainingSchedule
+from ..candidate import Candidate
+from ..keep_logits.logits import Logits, candidate_of
+from ..keep_logits.schedule import FORWARDS_A_STEP, TrainingSchedule
+from ..rounds import KeepLogits
+from .guided import Guided
+from .stepped import Steps
 
 
 # Evaluations that are always needed.
 _UNIFORM_AND_BEST = 2
 _FEWEST_STEPS = 100
+
+
+class TrainingSearch(Guided):
+    """A guided search, or a part of one, that also trains keep logits once.
+
+    Attributes:
+        planned: How long they are trained where no limit cuts it.
+        share: Share of the limit of the search that training may take.
+    """
+
+    trains = True
+    planned = TrainingSchedule()
+    share = 1.0
+
+    @property
+    def schedule(self) -> TrainingSchedule:
+        """How long they are trained."""
+        return affordable(self.planned, self.options, self.share)
+
+    def expected_windows(self, available: Mapping[str, int]) -> int:
+        """Those of the guided search, and what is trained.
+
+        Args:
+            available: Windows of each kind of data.
+        """
+        return super().expected_windows(available) + windows_of(self.schedule, self.options)
+
+    def _try_trained(self, start: Logits) -> Steps[tuple[Candidate, Logits]]:
+        """Train from some logits, and score the candidate that they make."""
+        logits: Logits = yield KeepLogits(start, self.schedule)
+        found = candidate_of(logits, self.space)
+        yield from self._try([found], "keep logits")
+        return found, logits
 
 
 def affordable(schedule: TrainingSchedule, options: EvoESAPOptions, share: float = 1.0) -> TrainingSchedule:

@@ -5,16 +5,16 @@ from __future__ import annotations
 
 import pytest
 
-from optimum_evoesap.calibration.keep_training import KeepTraining
 from optimum_evoesap.options import EvoESAPOptions
 from optimum_evoesap.search.candidate import Candidate, check_candidate
-from optimum_evoesap.search.keep_logits import candidate_of, logits_of_candidate, logits_of_order
+from optimum_evoesap.search.keep_logits.logits import candidate_of, logits_of_candidate, logits_of_order
+from optimum_evoesap.search.keep_logits.schedule import TrainingSchedule
+from optimum_evoesap.search.keep_logits.training import KeepTraining
 from optimum_evoesap.search.limits import Limits
 from optimum_evoesap.search.loop import run_search
 from optimum_evoesap.search.rounds import KeepLogits, Round
 from optimum_evoesap.search.strategies import STRATEGIES, Racing, SteppedStrategy
 from optimum_evoesap.search.strategies.training_steps import affordable
-from optimum_evoesap.training_schedule import TrainingSchedule
 from tests.pruning import make_pruner, rows
 from tests.search.searches import Scorer, boards_of
 from tests.search.strategies.test_guided import EXPERTS, OPTIONS, WINDOWS, make_space, scores_by, worth_of_experts

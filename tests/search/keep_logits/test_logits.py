@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from optimum_evoesap.search.allocation import AllocationSpace
 from optimum_evoesap.search.candidate import Candidate, check_candidate
-from optimum_evoesap.search.keep_logits import candidate_of, logits_of_candidate, logits_of_order, order_of
+from optimum_evoesap.search.keep_logits.logits import candidate_of, logits_of_candidate, logits_of_order, order_of
 
 
 @st.composite

@@ -6,9 +6,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from optimum_evoesap.calibration.keep_mask import KeepMask
 from optimum_evoesap.search.allocation import AllocationSpace
-from optimum_evoesap.search.keep_logits import candidate_of
+from optimum_evoesap.search.keep_logits.logits import candidate_of
+from optimum_evoesap.search.keep_logits.mask import KeepMask
 
 
 SPACE = AllocationSpace.from_limits([8, 8, 8], [2, 2, 2], 12)

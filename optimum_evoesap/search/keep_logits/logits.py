@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from .allocation import AllocationSpace
-from .candidate import Candidate
+from ..allocation import AllocationSpace
+from ..candidate import Candidate
 
 
 # For each layer a number for each expert.

@@ -8,11 +8,11 @@ from contextlib import ExitStack
 
 import torch
 
-from ..adapters import MoELayer
-from ..models.frozen import frozen
-from ..models.output_head import differentiable_hidden_states
-from ..models.recomputed import recomputed
-from ..models.sparse_model import SparseModel
+from ...adapters import MoELayer
+from ...models.frozen import frozen
+from ...models.output_head import differentiable_hidden_states
+from ...models.recomputed import recomputed
+from ...models.sparse_model import SparseModel
 
 
 _NUM_TOKENS = 32

@@ -8,16 +8,16 @@ from contextlib import ExitStack
 
 import torch
 
-from ..fitness.scorer import FitnessScorer
-from ..fitness.teacher import TeacherBatch
-from ..models.batching import Batch, in_batches_of
-from ..models.frozen import frozen
-from ..models.output_head import differentiable_hidden_states
-from ..models.recomputed import recomputed
-from ..models.sparse_model import SparseModel
-from ..training_schedule import TrainingSchedule
+from ...fitness.scorer import FitnessScorer
+from ...fitness.teacher import TeacherBatch
+from ...models.batching import Batch, in_batches_of
+from ...models.frozen import frozen
+from ...models.output_head import differentiable_hidden_states
+from ...models.recomputed import recomputed
+from ...models.sparse_model import SparseModel
 from .gradient_check import can_recompute, check_gradients, decoder_layers
-from .keep_mask import Choose, KeepMask
+from .mask import Choose, KeepMask
+from .schedule import TrainingSchedule
 
 
 # Bytes of logits, and of what their loss needs, that are held at once.

@@ -10,14 +10,14 @@ import sys
 
 import pytest
 
-from optimum_evoesap.progress_bar import ProgressBar
+from optimum_evoesap.models.progress_bar import ProgressBar
 from tests.pruning import make_pruner, rows
 from tests.run.broken_off import break_off
 
 
 SHOW = """
 {before}
-from optimum_evoesap.progress_bar import ProgressBar
+from optimum_evoesap.models.progress_bar import ProgressBar
 with ProgressBar("calibrate", 3, "window", {wanted}) as bar:
     bar.advance(3)
 """
@@ -45,7 +45,7 @@ def test_bars_are_shown(variables):
         ("", True, {"TQDM_DISABLE": "1"}),
         ("", True, {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}),
         ("", True, {"TRANSFORMERS_VERBOSITY": "error"}),
-        ("import os, optimum_evoesap.progress_bar; os.environ['TQDM_DISABLE'] = 'true'", True, {}),
+        ("import os, optimum_evoesap.models.progress_bar; os.environ['TQDM_DISABLE'] = 'true'", True, {}),
         ("import transformers; transformers.logging.disable_progress_bar()", True, {}),
         ("import transformers; transformers.logging.set_verbosity_error()", True, {}),
         ("from huggingface_hub.utils import disable_progress_bars as off; off()", True, {}),
@@ -59,7 +59,7 @@ def test_bars_are_silenced(before, wanted, variables):
 @pytest.fixture
 def bars(monkeypatch, capsys):
     """Lets bars be shown here; gives what they showed, stage by stage, in order."""
-    monkeypatch.setattr("optimum_evoesap.progress_bar.are_bars_wanted", lambda: True)
+    monkeypatch.setattr("optimum_evoesap.models.progress_bar.are_bars_wanted", lambda: True)
     monkeypatch.setenv("TQDM_MININTERVAL", "0")
 
     def states():
@@ -120,7 +120,7 @@ def test_a_total_is_never_exceeded(bars):
 
 def test_time_left_is_at_most_that_of_the_limit(bars, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("optimum_evoesap.progress_bar.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("optimum_evoesap.models.progress_bar.time.monotonic", lambda: now[0])
     with ProgressBar("search", 1000, "window", most_seconds=60) as bar:
         bar.skip(100)
         for _ in range(5):
@@ -133,7 +133,7 @@ def test_time_left_is_at_most_that_of_the_limit(bars, monkeypatch):
 
 
 def test_time_left_is_by_what_this_run_did(capsys, monkeypatch):
-    monkeypatch.setattr("optimum_evoesap.progress_bar.are_bars_wanted", lambda: True)
+    monkeypatch.setattr("optimum_evoesap.models.progress_bar.are_bars_wanted", lambda: True)
     now = [0.0]
     bar = ProgressBar("search", 1000, "window")
     monkeypatch.setattr(bar._bar, "_time", lambda: now[0])
