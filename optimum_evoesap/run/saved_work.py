@@ -13,6 +13,10 @@ from .folder_lock import STATE_FOLDER
 from .pieces import DAMAGE, read_json
 
 
+# Pieces that are no scores of the search.
+_KINDS = {"logits": "training{} of keep logits", "choice": "score{} to choose a criterion by"}
+
+
 def saved_work(output: str | Path) -> list[str]:
     """Each kind of finished work that lies in an output folder; none where there is nothing to go on from.
 
@@ -33,7 +37,9 @@ def _words(series: str, number: int) -> str:
     plural = "s" * (number != 1)
     if series.startswith(RANKING):
         return f"the experts of {number} layer{plural} by {series.removeprefix(RANKING)}"
-    return f"{number} score{plural} on {series} data"
+    return (
+        f"{number} {_KINDS[series].format(plural)}" if series in _KINDS else f"{number} score{plural} on {series} data"
+    )
 
 
 def _number_of_results(path: Path) -> int:

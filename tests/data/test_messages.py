@@ -73,6 +73,8 @@ def test_roles(role, usual):
     ("message", "said"),
     [
         ({"role": "user", "words": "q"}, "message 2 has the keys 'role', 'words' and no content"),
+        ({"role": "assistant", "words": "a", "tool_calls": [CALLED]}, "and no content"),
+        ({"role": "assistant", "words": [{"said": "a"}], "tool_calls": [CALLED]}, "and no content"),
         ({"role": "user", "content": "q", "value": "other"}, "message 2 has content under 'content', 'value'"),
         ({"role": "user", "from": "gpt", "content": "q"}, "the role 'user'"),
         ({"role": "user", "content": {"q": 1}}, "message 2, 'content' holds dict with the keys 'q'"),

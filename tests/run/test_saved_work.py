@@ -8,7 +8,14 @@ import json
 import pytest
 
 from optimum_evoesap.fitness.slices import SliceScorer
+from optimum_evoesap.fitness.window_scores import WindowScores
 from optimum_evoesap.run.saved_work import saved_work
+from optimum_evoesap.run.state import RunState
+from optimum_evoesap.search.allocation import AllocationSpace
+from optimum_evoesap.search.candidate import Candidate
+from optimum_evoesap.search.rounds import KeepLogits
+from optimum_evoesap.search.told_logits import ToldLogits
+from optimum_evoesap.search.told_scores import ToldScores
 from tests.pruning import make_pruner, rows
 from tests.run.broken_off import break_off, finish
 
@@ -25,6 +32,15 @@ def test_each_kind_is_named_with_its_number(tmp_path):
     assert saved_work(out)[2:] != [f"{number} scores on search data"], "what is damaged is not counted"
     finish(out, criterion="esap")
     assert saved_work(out) == []
+
+
+def test_trainings_and_the_choice_of_a_criterion_are_no_scores_of_the_search(tmp_path):
+    with RunState(tmp_path) as state:
+        told, board = ToldLogits(state, "key"), ToldScores(state, "key", "choice")
+        told.add(KeepLogits({0: [0.0, 1.0]}), AllocationSpace((2,), (1,), 1, layers=(0,)), {0: [0.5, 1.0]})
+        board.add(Candidate(((0, (1,)),)), WindowScores((0.5,), (1,)))
+        board.save(1)
+    assert saved_work(tmp_path) == ["1 score to choose a criterion by", "1 training of keep logits"]
 
 
 @pytest.mark.parametrize("calls", [1, 5, 11])

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 
 import pytest
 from accelerate.tracking import get_available_trackers
@@ -65,6 +66,15 @@ def test_the_stages_of_a_guided_search_are_named(folder):
     stages = [each["stage"] for each in pruner.history]
     assert {"uniform", "curves", "order measured again"} <= set(texts["search/stage"]) <= set(stages)
     assert all(math.isfinite(value) for _, value in scalars["search/best"])
+
+
+def test_a_run_after_another_begins_at_its_first_step(folder):
+    pruner = make_pruner(report_to="tensorboard")
+    for _ in range(2):
+        pruner.front([0.25], rows(), rows(seed=1))
+        _, scalars, _ = read_events(folder)
+        assert scalars["seconds/calibrate"][0][0] == 0
+        shutil.rmtree(folder)
 
 
 def test_nothing_else_changes(folder, tmp_path):
