@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,7 +200,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         for each in values["points"]:
-            if Path(each["result"]).name != RESULT_NAME or Path(each["result"]).parent.parent != Path():
+            folder, *rest = Path(each["result"]).parts
+            if rest != [RESULT_NAME] or folder in (os.sep, os.pardir):
                 raise ValueError(f"its point {each['sparsity']} is not in a folder beside it")
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path} is not the front of a run of optimum-evoesap: {error}") from error

@@ -37,9 +37,9 @@ def _words(series: str, number: int) -> str:
     plural = "s" * (number != 1)
     if series.startswith(RANKING):
         return f"the experts of {number} layer{plural} by {series.removeprefix(RANKING)}"
-    return (
-        f"{number} {_KINDS[series].format(plural)}" if series in _KINDS else f"{number} score{plural} on {series} data"
-    )
+    if series in _KINDS:
+        return f"{number} {_KINDS[series].format(plural)}"
+    return f"{number} score{plural} on {series} data"
 
 
 def _number_of_results(path: Path) -> int:

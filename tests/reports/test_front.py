@@ -100,3 +100,17 @@ def test_a_file_that_is_no_front_is_refused(text, tmp_path):
 
 def test_it_shows_itself_in_few_words():
     assert "0.5: 0.8750" in repr(make_front(0.5))
+
+
+@pytest.mark.parametrize("result", ["../{}", "/{}", "{}", "0.5/../{}", "0.5/deeper/{}", "0.5/other.json"])
+def test_a_point_that_is_not_in_a_folder_beside_the_front_is_refused(result, tmp_path):
+    folder = tmp_path / "outer" / "front"
+    folder.mkdir(parents=True)
+    outside = folder.parent / RESULT_NAME
+    outside.write_text("{}")
+    points = [{"sparsity": 0.5, "result": result.format(RESULT_NAME), "checkpoint_bytes": 1}]
+    (folder / FRONT_NAME).write_text(json.dumps({"points": points, "checkpoint_bytes": 2}))
+    for read in (Front.load, point_folders):
+        with pytest.raises(ValueError, match="is not the front of a run"):
+            read(folder)
+    assert outside.is_file()
