@@ -15,6 +15,7 @@ from transformers import (
     PretrainedConfig,
     PreTrainedModel,
 )
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 
 # In order of precedence, where a checkpoint does not say its class.
@@ -26,14 +27,16 @@ class ModelChoice(NamedTuple):
 
     Attributes:
         loader: The class whose `from_pretrained` loads it.
-        model_class: The class of the loaded model; `None` for remote code.
+        model_class: The class of the loaded model.
     """
 
     loader: Any
-    model_class: type[PreTrainedModel] | None
+    model_class: type[PreTrainedModel]
 
 
-def choose_model(config: PretrainedConfig, path: str = "", trust_remote_code: bool = False) -> ModelChoice:
+def choose_model(
+    config: PretrainedConfig, path: str = "", trust_remote_code: bool | None = False, **source: Any
+) -> ModelChoice:
     """Choose the class that a checkpoint was made with.
 
     Its config names the class, so that a multimodal checkpoint keeps its towers also where transformers would rather
@@ -42,8 +45,10 @@ def choose_model(config: PretrainedConfig, path: str = "", trust_remote_code: bo
 
     Args:
         config: The config of the checkpoint.
-        path: Folder or Hub id, for messages.
+        path: Folder or Hub id, where code comes from and for messages.
         trust_remote_code: Whether code of the checkpoint itself may be used; it then comes first.
+        **source: The other arguments of `from_pretrained` that say where files come from, such as `revision`: the code
+            comes from there too.
 
     Raises:
         ValueError: transformers has no language model for this model type.
@@ -51,8 +56,9 @@ def choose_model(config: PretrainedConfig, path: str = "", trust_remote_code: bo
     remote = getattr(config, "auto_map", None) or {}
     if trust_remote_code:
         for auto_class in _AUTO_CLASSES:
-            if auto_class.__name__ in remote:
-                return ModelChoice(auto_class, None)
+            if auto_class.__name__ in remote and not _is_registered(auto_class, config):
+                reference = remote[auto_class.__name__]
+                return ModelChoice(auto_class, get_class_from_dynamic_module(reference, path, **source))
     names = config.architectures or []
     known = [(auto, mapped) for auto in _AUTO_CLASSES for mapped in _mapped_classes(auto, config)]
     for auto_class, model_class in known:
@@ -78,6 +84,12 @@ def loader_name(model: PreTrainedModel) -> str:
             return auto_class.__name__
     is_remote = not hasattr(transformers, type(model).__name__)
     return AutoModelForCausalLM.__name__ if is_remote else type(model).__name__
+
+
+def _is_registered(auto_class: Any, config: PretrainedConfig) -> bool:
+    """Whether the user has registered a class for such a config, which transformers takes before remote code."""
+    first = next(_mapped_classes(auto_class, config), None)
+    return first is not None and not first.__module__.startswith("transformers.")
 
 
 def _mapped_classes(auto_class: Any, config: PretrainedConfig) -> Iterator[type[PreTrainedModel]]:

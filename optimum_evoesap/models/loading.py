@@ -41,8 +41,9 @@ def load_model(path: str, check: Callable[[SparseModel], Any], **model_kwargs: A
         ValueError: transformers has no language model for this model type, its weights would be quantized, or `check`
             refuses the model.
     """
-    config = _load_config(path, source_kwargs(model_kwargs), _overrides(model_kwargs))
-    choice = choose_model(config, path, bool(model_kwargs.get("trust_remote_code")))
+    source = source_kwargs(model_kwargs)
+    config = _load_config(path, source, _overrides(model_kwargs))
+    choice = choose_model(config, path, **source)
     bare = SparseModel(_build_bare(choice, config))
     # So that its size is about that of the checkpoint; which weights stay in float32 is known only once they are read.
     bare.model.to(_dtype_of(config, model_kwargs.get("dtype", model_kwargs.get("torch_dtype"))))
@@ -56,8 +57,8 @@ def load_bare_model(path: str, **model_kwargs: Any) -> PreTrainedModel:
 
     Args:
         path: Folder or Hub id.
-        **model_kwargs: Those that say where files come from: `revision`, `token`, `cache_dir`, `local_files_only`,
-            `subfolder`, `trust_remote_code`.
+        **model_kwargs: Those that say where files come from: `revision`, `code_revision`, `token`, `cache_dir`,
+            `local_files_only`, `force_download`, `proxies`, `subfolder`, `trust_remote_code`.
 
     Raises:
         TypeError: Another keyword argument, which would have no effect.
@@ -68,7 +69,7 @@ def load_bare_model(path: str, **model_kwargs: Any) -> PreTrainedModel:
     if others:
         raise TypeError(f"{', '.join(sorted(others))} would have no effect: no weights are read.")
     config = _load_config(path, model_kwargs, {})
-    return _build_bare(choose_model(config, path, bool(model_kwargs.get("trust_remote_code"))), config)
+    return _build_bare(choose_model(config, path, **model_kwargs), config)
 
 
 def _check_quantization(config: PretrainedConfig, given: Any, path: str) -> None:
@@ -112,9 +113,6 @@ def _load_config(path: str, source: dict[str, Any], overrides: dict[str, Any]) -
 
 
 def _build_bare(choice: ModelChoice, config: PretrainedConfig) -> PreTrainedModel:
-    if choice.model_class is None:
-        with torch.device("meta"):
-            return choice.loader.from_config(config, trust_remote_code=True)
     if getattr(choice.model_class, "config_class", None) is config.sub_configs.get("text_config"):
         # The text model of a multimodal type: Auto classes give it only its own part of the config.
         config = config.get_text_config(decoder=True)

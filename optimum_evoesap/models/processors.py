@@ -17,8 +17,10 @@ logger = logging.getLogger(__name__)
 Processor: TypeAlias = PreTrainedTokenizerBase | ProcessorMixin
 
 
-# Keyword arguments of `from_pretrained` that say where files come from, for config and processor as well.
-_SOURCE_KEYS = ("revision", "token", "cache_dir", "local_files_only", "subfolder", "trust_remote_code")
+# Keyword arguments of `from_pretrained` that say where files come from, for config, code and processor as well: all of
+# them go to every call, as a call that misses the revision runs the code of another one.
+_CODE_KEYS = ("code_revision", "trust_remote_code")
+_FILE_KEYS = ("revision", "token", "cache_dir", "local_files_only", "force_download", "proxies", "subfolder")
 
 
 # A model with one of these has more than a tokenizer.
@@ -84,7 +86,7 @@ def load_processor(path: str, **model_kwargs: Any) -> Processor:
 
 def source_kwargs(model_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Those of the keyword arguments that say where files come from."""
-    return {name: model_kwargs[name] for name in _SOURCE_KEYS if name in model_kwargs}
+    return {name: model_kwargs[name] for name in (*_FILE_KEYS, *_CODE_KEYS) if name in model_kwargs}
 
 
 def _check(tokenizer: PreTrainedTokenizerBase, path: str) -> None:
@@ -105,6 +107,6 @@ def _broken(path: str, error: Exception) -> ValueError:
 
 
 def _has_file(path: str, names: Iterable[str], source: dict[str, Any]) -> bool:
-    source = {name: value for name, value in source.items() if name != "trust_remote_code"}
+    source = {name: value for name, value in source.items() if name in _FILE_KEYS}
     quiet = dict.fromkeys(("_raise_exceptions_for_missing_entries", "_raise_exceptions_for_connection_errors"), False)
     return any(cached_file(path, name, **source, **quiet) is not None for name in names)
