@@ -32,11 +32,13 @@ from .checkpoint.write import push_checkpoint, write_checkpoint
 from .configuration import EvoESAPConfig
 from .data import TokenizedData
 from .kernels.forward.fused_forward import fused_forward
+from .models.half_pruned import check_not_half_pruned
 from .models.loading import load_model
 from .models.processors import Processor, find_processor, load_processor
 from .models.short_repr import ShortRepr
 from .models.size import model_size
 from .models.sparse_model import SparseModel
+from .models.whole import leaves_model_whole, run_alone
 from .reports.applied import applied_result, configuration_of, is_result, read_result
 from .reports.base_check import check_result, warn_of_another_base
 from .reports.front import Front
@@ -75,7 +77,8 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
     `prune` does everything; `calibrate`, `rank`, `search` and `apply` are its stages, to be called one at a time.
 
     Args:
-        model: The model to prune. It is changed in place by `apply`.
+        model: The model to prune. It is changed in place by `apply`; all else leaves it as it was, also by an interrupt.
+            While a stage runs, other threads and other pruners may not use it.
         config: The choices; by default `EvoESAPConfig()`.
         tokenizer: The model's tokenizer or, for a multimodal model, its processor; needed where text must be
             tokenized or images read, and saved with the checkpoint.
@@ -109,7 +112,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         tokenizer: Processor | None = None,
     ):
         self.sparse_model = model if isinstance(model, SparseModel) else SparseModel(model)
-        self.model = self.sparse_model.model.eval()
+        self.model = self.sparse_model.model
         self.layers = self.sparse_model.layers
         self.sparse_layers = self.sparse_model.indices
         self.tokenizer = tokenizer
@@ -282,6 +285,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             )
         return self.prune(save_directory=save_dir, **kwargs)
 
+    @leaves_model_whole
     def estimate(
         self, calibration_data: Any = None, search_data: Any = None, ranking: str | Path | None = None
     ) -> RunEstimate:
@@ -308,6 +312,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
     def _estimate(self, has_ranking: bool) -> RunEstimate:
         return estimate_run(self.sparse_model, self.config, self.space, self._inputs, has_ranking)
 
+    @leaves_model_whole
     def calibrate(self, calibration_data: Any = None) -> ExpertStatistics:
         """Run the model once over the calibration data and measure what each expert does.
 
@@ -333,6 +338,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         self.statistics = statistics
         return statistics
 
+    @leaves_model_whole
     def rank(self) -> PruningOrder:
         """Order the experts of each layer by the criterion, from the first to go to the last.
 
@@ -346,6 +352,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             raise ValueError("Nothing to rank by yet: call calibrate() first.")
         return self._rank(self.statistics)
 
+    @leaves_model_whole
     def load_ranking(
         self,
         name_or_path: str | Path,
@@ -391,6 +398,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         self._ranked = Ranker(*given, known or {}).rank()
         return self._ranked.order
 
+    @leaves_model_whole
     def search(self, search_data: Any = None) -> list[int]:
         """Find how many experts go from each layer, and set `allocation`.
 
@@ -462,6 +470,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
                 write_front(save_directory, front, measured)
         return front
 
+    @leaves_model_whole
     def _find_front(
         self, sparsities: Sequence[float], calibration_data: Any, search_data: Any
     ) -> tuple[Front, Ranking | None]:
@@ -542,12 +551,16 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         return self._remove(SearchOutcome(candidate), record)
 
     def _remove(self, found: SearchOutcome, result: PruningResult) -> PreTrainedModel:
-        self._found, self._is_whole = found, False
         self._trackers.finish()
-        self.sparse_model.remove(found.best)
+        run_alone(self.model, self, lambda: self._remove_in_place(found))
         result.parameters["after"], result.size_in_bytes["after"] = model_size(self.model)
         self.result = result
         return self.model
+
+    def _remove_in_place(self, found: SearchOutcome) -> None:
+        self._check_whole()  # nobody else has it from here on
+        self._found, self._is_whole = found, False
+        self.sparse_model.remove(found.best)
 
     def save_pretrained(self, save_directory: str | Path, remote_code: bool = False, **save_kwargs: Any) -> None:
         """Save the pruned model with its tokenizer, configurations, result and model card.
@@ -666,6 +679,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         outcomes = (self.statistics, self.order, self._found, not self._is_whole, self.result)
         return progress_rows(self.model, self.space, self.allocation, outcomes)
 
+    @leaves_model_whole
     def _prepare(self, calibration_data: Any, search_data: Any, is_ranked: bool, is_scored: bool = False) -> None:
         """Find everything that can be wrong with the data or the model before the long work starts."""
         if not is_ranked or calibration_data is not None:
@@ -712,7 +726,9 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
     def _check_whole(self) -> None:
         """Every stage needs the unpruned model, all of it."""
         if not self._is_whole:
+            check_not_half_pruned(self.model)
             raise ValueError("This model is pruned already; make a new MoEPruner to prune it once more.")
+        self.sparse_model.check_still_as_found(self.space.num_experts)
         self.sparse_model.check_in_memory()
 
     def _applied_result(self) -> PruningResult:

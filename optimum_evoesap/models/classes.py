@@ -57,8 +57,8 @@ def choose_model(
     if trust_remote_code:
         for auto_class in _AUTO_CLASSES:
             if auto_class.__name__ in remote and not _is_registered(auto_class, config):
-                reference = remote[auto_class.__name__]
-                return ModelChoice(auto_class, get_class_from_dynamic_module(reference, path, **source))
+                own_class = get_class_from_dynamic_module(remote[auto_class.__name__], path, **source)
+                return ModelChoice(auto_class, own_class)
     names = config.architectures or []
     known = [(auto, mapped) for auto in _AUTO_CLASSES for mapped in _mapped_classes(auto, config)]
     for auto_class, model_class in known:
@@ -66,7 +66,7 @@ def choose_model(
             # Where an Auto class has several for one type it goes by the same names.
             return ModelChoice(auto_class, model_class)
     for named in (getattr(transformers, name, None) for name in names):
-        if _generates_from(named, config):
+        if named is not None and _generates_from(named, config):
             return ModelChoice(named, named)
     if known:
         return ModelChoice(*known[0])

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from ..adapters import BlockSketch, Structure, bind_layers, check_prunable, model_structure, sketch_layers
 from ..adapters.growth import named_tensors
+from .half_pruned import check_not_half_pruned, whole_or_unusable
 from .rebuild import check_rebuild
 from .surgery import remove_experts
 from .virtual_slice import VirtualSlice
@@ -29,12 +30,13 @@ class SparseModel:
         layers: Its sparse layers, in order.
 
     Raises:
-        ValueError: The model is dense or not supported.
+        ValueError: The model is dense or not supported, or an interrupt has left it half pruned.
     """
 
     def __init__(
         self, model: PreTrainedModel, structure: Structure | None = None, sketches: list[BlockSketch] | None = None
     ):
+        check_not_half_pruned(model)
         self.model = model
         self.structure = structure or model_structure(model)
         self._sketches = sketches or sketch_layers(self.structure)
@@ -78,12 +80,14 @@ class SparseModel:
         return VirtualSlice(self.layers, kept_experts)
 
     def remove(self, kept_experts: Mapping[int, Sequence[int]]) -> PreTrainedModel:
-        """Really remove the others, in place.
+        """Really remove the others, in place. A model on which this ends half-way refuses everything from then on.
 
         Args:
             kept_experts: As for `sliced`.
         """
-        return remove_experts(self.model, self.layers, self.structure, kept_experts)
+        return whole_or_unusable(
+            self.model, lambda: remove_experts(self.model, self.layers, self.structure, kept_experts)
+        )
 
     def check_rebuild(self) -> None:
         """Build the class without weights with different expert counts, as loading a pruned checkpoint will.
@@ -94,6 +98,22 @@ class SparseModel:
         if not self._is_rebuild_checked:
             check_rebuild(self.model, self.layers, self.structure, self._sketches)
         self._is_rebuild_checked = True
+
+    def check_still_as_found(self, num_experts: Sequence[int]) -> None:
+        """Check that nobody else has pruned the model meanwhile.
+
+        Args:
+            num_experts: Routed experts that each sparse layer had.
+
+        Raises:
+            ValueError: It has others now, or is half pruned.
+        """
+        check_not_half_pruned(self.model)
+        if self.num_experts != list(num_experts):
+            raise ValueError(
+                f"The sparse layers of this {type(self.model).__name__} have {self.num_experts} experts now, and had "
+                f"{list(num_experts)} before: something else has pruned it. Make a new MoEPruner of it."
+            )
 
     def check_in_memory(self) -> None:
         """Check that the experts are where they can be run.

@@ -22,6 +22,7 @@ from ..kernels.forward.fused_forward import fused_forward
 from ..models.loading import load_model
 from ..models.processors import Processor, find_processor, load_processor
 from ..models.sparse_model import SparseModel
+from ..models.whole import run_whole
 from ..run.breadth import FEW_TOKENS
 from ..run.inputs import ModelInputs
 from ..run.state import RunState
@@ -88,8 +89,13 @@ def measure_prunability(
         path = str(model)
         model = load_model(path, lambda bare: limits_of(config, bare.layers), **model_kwargs)
         tokenizer = find_processor(path, **model_kwargs) if tokenizer is None else tokenizer
-    model.model.eval()
     inputs = ModelInputs(model.model, config, tokenizer)
+    return run_whole(model.model, inputs, lambda: _measure_on(model, config, inputs, data, sparsities))
+
+
+def _measure_on(
+    model: SparseModel, config: EvoESAPConfig, inputs: ModelInputs, data: Any, sparsities: Sequence[float]
+) -> Prunability:
     learned, scored = _split(inputs.get("calibration", data), config)
     inputs.check_model(learned)
     # A measured criterion takes its windows from what was prepared, and those that are scored are no part of it.

@@ -13,7 +13,9 @@ from tests.model_matrix import make_model
 
 # Every file of code says where it ran, so that also a class that is made and thrown away is seen.
 CODE = {
-    "own_config.py": "from transformers import OlmoeConfig\nclass OwnConfig(OlmoeConfig):\n    model_type = 'own_moe'\n",
+    "own_config.py": (
+        "from transformers import OlmoeConfig\nclass OwnConfig(OlmoeConfig):\n    model_type = 'own_moe'\n"
+    ),
     "own_model.py": (
         "from transformers import OlmoeForCausalLM\nfrom .own_config import OwnConfig\n"
         "class OwnModel(OlmoeForCausalLM):\n    config_class = OwnConfig\n"
