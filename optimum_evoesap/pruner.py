@@ -77,8 +77,8 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
     `prune` does everything; `calibrate`, `rank`, `search` and `apply` are its stages, to be called one at a time.
 
     Args:
-        model: The model to prune. It is changed in place by `apply`; all else leaves it as it was, also by an interrupt.
-            While a stage runs, other threads and other pruners may not use it.
+        model: The model to prune. It is changed in place by `apply`; all else leaves it as it was, also when it is
+            interrupted. While a stage runs, other threads and other pruners may not use it.
         config: The choices; by default `EvoESAPConfig()`.
         tokenizer: The model's tokenizer or, for a multimodal model, its processor; needed where text must be
             tokenized or images read, and saved with the checkpoint.
