@@ -12,7 +12,7 @@ from optimum_evoesap import EvoESAPConfig, MoEPruner
 from optimum_evoesap.calibration.measured import Measurement
 from optimum_evoesap.calibration.observer import observe_experts
 from optimum_evoesap.calibration.reconstruction import reconstruction
-from optimum_evoesap.fitness import teacher
+from optimum_evoesap.fitness import scorer
 from optimum_evoesap.fitness.scorer import FitnessScorer
 from optimum_evoesap.kernels.forward.fused_forward import fused_forward
 from optimum_evoesap.models.virtual_slice import VirtualSlice
@@ -128,9 +128,9 @@ def test_a_teacher_that_waits_on_the_host(monkeypatch):
     layers = layers_of(model)
     kept = random_kept(layers, seed=0)
     on_device = FitnessScorer(model, batches)
-    monkeypatch.setattr(teacher, "_DEVICE_BYTES", 0)
+    monkeypatch.setattr(scorer, "DEVICE_BYTES", 0)
     on_host = FitnessScorer(model, batches)
-    assert all(batch.hidden.is_pinned() for batch in on_host._teacher)
+    assert all(batch.hidden.is_pinned() for batch in on_host.teacher)
     with VirtualSlice(layers, kept):
         assert on_host.score() == on_device.score()
 
