@@ -32,6 +32,11 @@ def unique(examples: list[Example]) -> list[Example]:
     return list({prompt_of(example): example for example in reversed(examples)}.values())[::-1]
 
 
+def without_answers(examples: list[Example]) -> list[Example]:
+    """The messages and tasks alone; only what is asked needs the final answer beside them."""
+    return [{name: value for name, value in example.items() if name != "answer"} for example in examples]
+
+
 def heldout_examples(seed: int) -> list[Example]:
     """As many held-out examples for every task, no prompt twice."""
     examples = unique(generate(4 * HELDOUT_PER_TASK * len(TASKS), seed))
@@ -59,9 +64,13 @@ def main() -> None:
     heldout = heldout_examples(args.seed)
     exclude = {prompt_of(example) for example in heldout}
     write_jsonl(args.output / "heldout.jsonl", heldout)
-    write_jsonl(args.output / "calibration.jsonl", unique(generate(args.calibration, args.seed + 1, exclude=exclude)))
-    write_jsonl(args.output / "search.jsonl", unique(generate(args.search, args.seed + 2, exclude=exclude)))
-    write_jsonl(args.output / "search_narrow.jsonl", narrow_examples(args.narrow, args.seed + 3, exclude))
+    texts = {
+        "calibration": unique(generate(args.calibration, args.seed + 1, exclude=exclude)),
+        "search": unique(generate(args.search, args.seed + 2, exclude=exclude)),
+        "search_narrow": narrow_examples(args.narrow, args.seed + 3, exclude),
+    }
+    for name, examples in texts.items():
+        write_jsonl(args.output / f"{name}.jsonl", without_answers(examples))
 
 
 if __name__ == "__main__":
