@@ -54,6 +54,7 @@ from .run.inputs import ModelInputs
 from .run.state import RunState
 from .run.text_data import check_text_can_be_read
 from .run.trackers import Trackers
+from .search.allocation import AllocationSpace
 from .search.estimate import RunEstimate, estimate_run
 from .search.find import SearchData, SearchOutcome, find_allocation, find_allocations
 from .search.front import front_configs, front_spaces
@@ -287,7 +288,11 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
 
     @leaves_model_whole
     def estimate(
-        self, calibration_data: Any = None, search_data: Any = None, ranking: str | Path | None = None
+        self,
+        calibration_data: Any = None,
+        search_data: Any = None,
+        ranking: str | Path | None = None,
+        sparsities: Iterable[float] | None = None,
     ) -> RunEstimate:
         """About how long `prune` with the same arguments will take, and the memory and disk that it needs.
 
@@ -298,19 +303,23 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             calibration_data: As in `prune`.
             search_data: As in `prune`.
             ranking: As in `prune`.
+            sparsities: Those of a front: what is estimated is then `front` in place of `prune`.
 
         Raises:
             ValueError: Wrong data or a broken model, as in `prune`.
         """
         self._check_whole()
         _check_effect(calibration_data, search_data, None, ranking)
+        configs = {} if sparsities is None else front_configs(self.config, sparsities)
+        spaces = front_spaces(configs, self.layers) if configs else {}
         if ranking is not None:
             self.load_ranking(ranking)
-        self._prepare(calibration_data, search_data, self._ranking is not None)
-        return self._estimate(has_ranking=ranking is not None)
+        self._prepare(calibration_data, search_data, self._ranking is not None, is_scored=bool(configs))
+        aims = {space: configs[sparsity] for sparsity, space in spaces.items()} or {self.space: self.config}
+        return self._estimate(aims, has_ranking=ranking is not None)
 
-    def _estimate(self, has_ranking: bool) -> RunEstimate:
-        return estimate_run(self.sparse_model, self.config, self.space, self._inputs, has_ranking)
+    def _estimate(self, aims: Mapping[AllocationSpace, EvoESAPConfig], has_ranking: bool) -> RunEstimate:
+        return estimate_run(self.sparse_model, aims, self._inputs, has_ranking)
 
     @leaves_model_whole
     def calibrate(self, calibration_data: Any = None) -> ExpertStatistics:
@@ -662,7 +671,8 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             self.load_ranking(ranking)
         self._prepare(calibration_data, search_data, self._ranking is not None)
         if logger.isEnabledFor(logging.INFO):
-            logger.info("%s", describe_estimate(self._estimate(has_ranking=ranking is not None)))
+            aims = {self.space: self.config}
+            logger.info("%s", describe_estimate(self._estimate(aims, has_ranking=ranking is not None)))
         if ranking is None:
             self._calibrate_and_rank()
         self.search()

@@ -47,14 +47,7 @@ class PruneCommand(BaseOptimumCLICommand):
         add_loading_options(model)
         output = parser.add_argument_group("output")
         add_output_options(output)
-        add_option(
-            output,
-            "--dry-run",
-            default=False,
-            action="store_true",
-            help="Load the model and the data, time a batch of each kind of work, print about how long the run will "
-            "take and what it needs, and stop; nothing is written (default: off)",
-        )
+        add_dry_run(output)
         pruning = parser.add_argument_group("pruning")
         add_run_options(output, pruning)
         add_config_options(pruning)
@@ -92,6 +85,22 @@ def _run(args: Namespace) -> None:
         return
     pruner.prune(args.output, resume=args.resume, remote_code=args.remote_code, ranking=ranking, **hub)
     print(summarize(PruningResult.load(args.output), args.output))
+
+
+def add_dry_run(output: _ArgumentGroup) -> None:
+    """Add the option to stop before the work.
+
+    Args:
+        output: The group of options that say where a run writes.
+    """
+    add_option(
+        output,
+        "--dry-run",
+        default=False,
+        action="store_true",
+        help="Load the model and the data, time a batch of each kind of work, print about how long the run will "
+        "take and what it needs, and stop; nothing is written (default: off)",
+    )
 
 
 def add_run_options(output: _ArgumentGroup, pruning: _ArgumentGroup) -> None:

@@ -12,7 +12,7 @@ from .arguments import add_config_options, add_model_options, add_option, set_up
 from .errors import errors_in_one_line
 from .interrupted import what_is_left_in
 from .output import add_loading_options
-from .prune import add_run_options, make_config, read_ranking
+from .prune import add_dry_run, add_run_options, make_config, read_ranking
 
 
 class SweepCommand(BaseOptimumCLICommand):
@@ -40,6 +40,7 @@ class SweepCommand(BaseOptimumCLICommand):
             required=True,
             help="New or empty folder for the results, or one with an earlier front, which is then replaced.",
         )
+        add_dry_run(output)
         pruning = parser.add_argument_group("pruning")
         add_option(
             pruning,
@@ -62,6 +63,7 @@ class SweepCommand(BaseOptimumCLICommand):
 def _run(args: Namespace) -> None:
     from ..checkpoint.files import check_front_folder
     from ..pruner import MoEPruner
+    from ..reports.outlook import describe_estimate
     from ..search.front import front_configs
 
     logging.basicConfig(format="%(message)s")
@@ -78,6 +80,9 @@ def _run(args: Namespace) -> None:
         device_map=args.device_map,
         **source_options(args),
     )
+    if args.dry_run:
+        print(describe_estimate(pruner.estimate(ranking=ranking, sparsities=configs)))
+        return
     front = pruner.front(configs, save_directory=args.output, resume=args.resume, ranking=ranking)
     print(f"{front.table()}\n\nSaved in {args.output}. To make the checkpoint of one of them:")
     print(f"optimum-cli evoesap apply --result {args.output}/{front.points[0].folder} -m {args.model} -o CHECKPOINT")

@@ -19,8 +19,9 @@ def describe_estimate(estimate: RunEstimate) -> str:
     times = table(rows, ["stage", "windows, about", "time, about"]) + "\n" if rows else ""
     places = [("on the GPU", estimate.device_bytes), ("on the host", estimate.host_bytes)]
     memory = " and ".join(f"{short_bytes(number)} {where}" for where, number in places if number) or "nothing"
+    written = f" Checkpoint: {short_bytes(estimate.checkpoint_bytes)}." if estimate.checkpoint_bytes else ""
     return (
-        f"{times}Memory beside the weights: about {memory}. Checkpoint: {short_bytes(estimate.checkpoint_bytes)}.\n"
+        f"{times}Memory beside the weights: about {memory}.{written}\n"
         "Loading and saving come to that; what an earlier run has left is taken off."
     )
 

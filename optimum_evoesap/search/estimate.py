@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +24,6 @@ from .inputs import TIMES_AGAIN
 from .limits import Limits
 from .planning import fixed_allocation
 from .rounds import CALIBRATION, SEARCH
-from .strategies import Strategy
 from .timing import Timings, time_work
 
 
@@ -54,7 +54,7 @@ class RunEstimate:
         stages: `name`, `windows` and `seconds` of each stage.
         device_bytes: Memory of the GPU; 0 where the model is on the CPU.
         host_bytes: Memory of the host; on the CPU that of a forward pass comes to it.
-        checkpoint_bytes: Size of the checkpoint that is written; of the uniform allocation.
+        checkpoint_bytes: Size of the checkpoint that is written, of the uniform allocation; 0 where none is.
     """
 
     stages: tuple[StageEstimate, ...]
@@ -71,8 +71,7 @@ class RunEstimate:
 
 def estimate_run(
     sparse_model: SparseModel,
-    config: EvoESAPConfig,
-    space: AllocationSpace,
+    aims: Mapping[AllocationSpace, EvoESAPConfig],
     inputs: ModelInputs,
     has_ranking: bool = False,
 ) -> RunEstimate:
@@ -80,30 +79,29 @@ def estimate_run(
 
     Args:
         sparse_model: The unpruned model.
-        config: The choices.
-        space: The allocations that they allow.
+        aims: The allocations that are allowed, with the choices. Where there are several, the run is that of a front,
+            of which no checkpoint is written; these choices are alike but for how much goes.
         inputs: The prepared data.
         has_ranking: Whether the order is known, so that nothing is calibrated or ranked.
 
     Raises:
         ValueError: The model gives NaN or infinite values.
     """
+    space, config = next(iter(aims.items()))
+    checkpoint_bytes = _checkpoint_bytes(sparse_model, space) if len(aims) == 1 else 0
     data = inputs.prepared
     search, holdout = inputs.holdout_split(data["search"]) if "search" in data else (None, None)
     scored = None if search is None else _first_scored(inputs, search)
     batch = next(inputs.batches(data["calibration"])) if "calibration" in data else scored
     if batch is None:
-        return RunEstimate((), 0, 0, _checkpoint_bytes(sparse_model, space))
+        return RunEstimate((), 0, 0, checkpoint_bytes)
     timings = time_work(sparse_model, config, space, batch, scored)
     stages = [] if has_ranking or "calibration" not in data else _before_search(sparse_model, config, inputs, timings)
     broad = inputs.criterion_data(TIMES_AGAIN) if config.is_searched and "calibration" in data else None
     if search is not None and holdout is not None:
-        strategy = make_strategy(
-            {layer: list(range(n)) for layer, n in zip(space.layers, space.num_experts)}, space, config
-        )
-        stages += _of_search(strategy, config, space, timings, (search, holdout, broad))
+        stages += _of_searches(aims, timings, (search, holdout, broad))
     device, host = _memory(sparse_model.model.device, timings, search, broad)
-    return RunEstimate(tuple(stages), device, host, _checkpoint_bytes(sparse_model, space))
+    return RunEstimate(tuple(stages), device, host, checkpoint_bytes)
 
 
 def _first_scored(inputs: ModelInputs, search: TokenizedData) -> Batch | None:
@@ -124,17 +122,40 @@ def _before_search(
     return stages
 
 
-def _of_search(
-    strategy: Strategy,
-    config: EvoESAPConfig,
-    space: AllocationSpace,
+def _of_searches(
+    aims: Mapping[AllocationSpace, EvoESAPConfig],
     timings: Timings,
     parts: tuple[TokenizedData, TokenizedData, TokenizedData | None],
 ) -> list[StageEstimate]:
-    """The teacher is part of the search, and that of the held-out data of the comparison."""
+    """One stage for each aim, and the comparison on held-out data, where all share the teacher.
+
+    Of a front it is the most: scores that several of its points need are measured once.
+    """
     search, holdout, broad = parts
+    stages = []
+    for space, config in aims.items():
+        name = "search" if len(aims) == 1 else f"search at {config.sparsity:g}"
+        stages.append(_of_search(name, space, config, timings, (search, broad)))
+    if len(holdout):
+        passes = 1 + 2 * len(aims)
+        stages.append(_stage("held-out", passes * len(holdout), passes * holdout.num_tokens * timings.score))
+    return stages
+
+
+def _of_search(
+    name: str,
+    space: AllocationSpace,
+    config: EvoESAPConfig,
+    timings: Timings,
+    parts: tuple[TokenizedData, TokenizedData | None],
+) -> StageEstimate:
+    """The teacher is part of the search."""
+    search, broad = parts
     window = search.num_tokens / len(search)
     if fixed_allocation(config, space) is None:
+        strategy = make_strategy(
+            {layer: list(range(n)) for layer, n in zip(space.layers, space.num_experts)}, space, config
+        )
         available = {SEARCH: len(search), CALIBRATION: len(broad or search)}
         windows = Limits.of(config).cut(strategy.expected_windows(available), len(search))
         costs = strategy.cost_range
@@ -145,10 +166,7 @@ def _of_search(
     low, high = low * _FASTER, high * _SLOWER
     if config.is_searched and config.max_minutes is not None:
         low, high = (min(each, 60 * config.max_minutes) for each in (low, high))
-    stages = [StageEstimate("search", windows, (low, high))]
-    if len(holdout):
-        stages.append(_stage("held-out", 3 * len(holdout), 3 * holdout.num_tokens * timings.score))
-    return stages
+    return StageEstimate(name, windows, (low, high))
 
 
 def _stage(name: str, windows: int, seconds: float) -> StageEstimate:

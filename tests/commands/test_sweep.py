@@ -48,6 +48,16 @@ def test_a_sweep_leaves_a_ranking_for_another_budget(cli, checkpoint, data, tmp_
     assert orders[0] == orders[1]
 
 
+def test_a_dry_run_of_a_sweep_has_a_time_for_each_sparsity(cli, checkpoint, data, tmp_path):
+    out = tmp_path / "front"
+    given = ["sweep", "-m", checkpoint, "-o", out, "--sparsities", "0.5", "0.25", *FAST, *data_options(data)]
+    code, printed, error = cli(*given, "--dry-run")
+    assert code == 0, error
+    stages = [line.split("  ")[0] for line in printed.splitlines()[2:7]]
+    assert stages == ["calibrate", "search at 0.25", "search at 0.5", "held-out", "all"]
+    assert "Checkpoint: " not in printed and not out.exists()
+
+
 def test_a_sweep_takes_the_configuration_of_a_run(cli, checkpoint, data, tmp_path):
     config = EvoESAPConfig(
         target_size="1GB",

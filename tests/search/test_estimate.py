@@ -64,6 +64,17 @@ def test_the_range_of_the_search_is_cut_by_its_minutes():
     assert slow.seconds[0] > 60 and quick.seconds == (30.0, 30.0)
 
 
+def test_a_front_is_estimated_from_the_search_of_each_point():
+    pruner = make_pruner()
+    estimate = pruner.estimate(rows(), rows(seed=1), sparsities=[0.5, 0.25])
+    alone = [make_pruner(sparsity=each).estimate(rows(), rows(seed=1)) for each in (0.25, 0.5)]
+    searches = {f"search at {each:g}": windows(one)["search"] for each, one in zip((0.25, 0.5), alone)}
+    assert windows(estimate) == {"calibrate": 6, **searches, "held-out": 5}
+    assert estimate.checkpoint_bytes == 0 < alone[0].checkpoint_bytes
+    with pytest.raises(ValueError, match="cannot be reached|possible"):
+        pruner.estimate(rows(), rows(seed=1), sparsities=[0.25, 0.99])
+
+
 def test_a_ranking_saves_its_stages(tmp_path):
     make_pruner(allocation=[1, 2, 3]).prune(tmp_path / "first", rows())
     estimate = make_pruner().estimate(None, rows(seed=1), ranking=tmp_path / "first")
