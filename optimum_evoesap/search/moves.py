@@ -7,6 +7,7 @@ next in pruning order of each. Where other layers have more groups, as many move
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -141,3 +142,26 @@ def points_of(
             space.protected[position] if space.protected else frozenset(),
         )
     return points
+
+
+def mutated(
+    candidate: Candidate, order: Mapping[int, Sequence[int]], space: AllocationSpace, generator: random.Random
+) -> Candidate:
+    """A candidate of the same budget with other counts in up to four layers, by experts near the cut.
+
+    Args:
+        candidate: The candidate.
+        order: Experts of each layer from the first to go to the last.
+        space: The allowed allocations.
+        generator: Draws the counts.
+    """
+    before = tuple(candidate.removed(space.num_experts))
+    for layer, now, then in zip(space.layers, before, space.mutate(before, generator, 2, 2)):
+        for _ in range(0, abs(then - now), space.unit):
+            point = points_of(candidate, order, space)[layer]
+            if then > now:
+                kept = point.without(point.kept_in_order[0])
+            else:
+                kept = point.with_back(point.removed_in_order[0])
+            candidate = candidate.with_layer(layer, kept)
+    return candidate

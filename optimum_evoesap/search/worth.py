@@ -102,6 +102,30 @@ def order_by(
     return orders
 
 
+def half_changed(
+    before: Mapping[int, Sequence[int]],
+    order: Mapping[int, Sequence[int]],
+    worth: Mapping[Expert, float],
+    points: Mapping[int, LayerPoint],
+) -> dict[int, Sequence[int]]:
+    """A new order in the half of the layers it changes that gain the most by it, and the old one in the others.
+
+    Args:
+        before: The old order: experts of each layer from the first to go to the last.
+        order: The new one.
+        worth: What the experts near the cut are worth.
+        points: The layers of the candidate.
+    """
+    gains = {}
+    for layer, point in points.items():
+        now = len(point.order) - len(point.kept)
+        back, gone = set(before[layer][:now]) - set(order[layer][:now]), set(order[layer][:now]) & point.kept
+        if back:
+            gains[layer] = sum(worth[layer, one] for one in back) - sum(worth[layer, one] for one in gone)
+    ranked = sorted(gains, key=lambda layer: -gains[layer])
+    return dict(before) | {layer: order[layer] for layer in ranked[: max(1, len(ranked) // 2)]}
+
+
 def losses_by_count(
     worth: Mapping[Expert, float],
     order: Mapping[int, Sequence[int]],

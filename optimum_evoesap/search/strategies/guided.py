@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -14,10 +13,26 @@ from ..candidate import Candidate
 from ..comparison import difference
 from ..curves import Curve, levels
 from ..knapsack import cheapest
-from ..moves import LayerPoint, points_of
-from ..rounds import CALIBRATION, SEARCH, Round
-from ..worth import Expert, losses_by_count, near_the_cut, order_by, pairs_at
-from .racing import HEATS, race
+from ..moves import LayerPoint, mutated, points_of
+from ..rounds import CALIBRATION, Round
+from ..worth import Expert, half_changed, losses_by_count, near_the_cut, order_by, pairs_at
+from .guided_effort import (
+    FEW_TOKENS,
+    LATER_STEP,
+    MORE_TOKENS,
+    NEAR,
+    NEARER,
+    NEIGHBOURS,
+    NEW_ORDERS,
+    NUM_LEVELS,
+    SWAP_DEPTH,
+    can_move,
+    expected_candidates,
+    expected_windows,
+    first_step,
+    windows_of,
+)
+from .racing import race
 from .stepped import SteppedStrategy, Steps
 from .strategy import register_strategy
 
@@ -26,21 +41,7 @@ if TYPE_CHECKING:
     from ...calibration.criteria import PruningOrder
     from ...fitness.window_scores import WindowScores
 
-# Tokens for what is only a guide, and for what decides a step.
-_FEW_TOKENS = 6_144
-_MORE_TOKENS = 12_288
-# The experts on each side of the cut that are measured again, on few windows and then on more: a share of the layer's,
-# and the most of them. Of 128 experts a share alone would take two thirds of the whole search.
-_NEAR = 0.25, 16
-_NEARER = 0.125, 8
-# Removal levels of a curve.
-_NUM_LEVELS = 8
-# How often, at most, it is measured again what experts are worth, at the point that was reached by then.
-_NEW_ORDERS = 3
-_LATER_STEP = 2
 _ROUNDS_OF_SWAPS = 4
-_SWAP_DEPTH = 2
-_NEIGHBOURS = 24
 _ROUNDS_OF_NEIGHBOURS = 6
 
 
@@ -60,6 +61,7 @@ class Guided(SteppedStrategy):
         self._now: Mapping[int, Sequence[int]] = {layer: tuple(experts) for layer, experts in order.items()}
         self._best = self.uniform
         self._scores: dict[Candidate, WindowScores] = {}
+        self._few, self._more = (windows_of(tokens, options) for tokens in (FEW_TOKENS, MORE_TOKENS))
 
     @property
     def best(self) -> Candidate:
@@ -69,9 +71,7 @@ class Guided(SteppedStrategy):
     @property
     def num_candidates(self) -> int:
         """Those of the curves and of the first steps; how many follow depends on what they find."""
-        layers = sum(limit > 0 for limit in self.space.max_removed)
-        experts = sum(total for total, limit in zip(self.space.num_experts, self.space.max_removed) if limit)
-        return layers * (_NUM_LEVELS + 16) + experts * _NEW_ORDERS + layers * 8 + _NEIGHBOURS * 2
+        return expected_candidates(self.space)
 
     def expected_windows(self, available: Mapping[str, int]) -> int:
         """Those of each stage, if it goes round as often as it mostly does.
@@ -79,41 +79,24 @@ class Guided(SteppedStrategy):
         Args:
             available: Windows of each kind of data.
         """
-        whole, broad = available[SEARCH], available[CALIBRATION]
-        layers = [total for total, limit in zip(self.space.num_experts, self.space.max_removed) if limit]
-        few, more = (min(self._windows(tokens), whole) for tokens in (_FEW_TOKENS, _MORE_TOKENS))
-        first = min(self.options.criterion_windows, broad)
-        steps = self._first_step().bit_length() + _LATER_STEP
-        curves = len(layers) * _NUM_LEVELS * few
-        walks = steps * (len(layers) * 4 * more + whole)
-        near, nearer = (sum(min(share * total, most) for total in layers) for share, most in (_NEAR, _NEARER))
-        orders = 2 * round(2 * (near * first + nearer * (broad - first)) + 3 * whole)
-        swaps = 2 * (len(layers) * _SWAP_DEPTH**2 * more + 4 * whole)
-        raced = [min(heat.num_windows(self.options.sequence_length), whole) for heat in HEATS]
-        neighbours = 2 * _NEIGHBOURS * round(raced[0] + HEATS[0].share * raced[1] + HEATS[1].share * whole)
-        return (curves + walks + neighbours if self._can_move else 0) + orders + swaps
+        return expected_windows(self.space, self.options, available, self._first_step())
 
     def steps(self) -> Steps[None]:
         """The whole search."""
         yield from self._try([self.uniform], "uniform")
         yield from self._begin()
         step = self._first_step()
-        for _ in range(_NEW_ORDERS):
+        for _ in range(NEW_ORDERS):
             start = self._best
             yield from self._order_again()
-            if self._can_move:
+            if can_move(self.space):
                 yield from self._walk(step)
-            step = _LATER_STEP
+            step = LATER_STEP
             if not difference(self._scores[self._best], self._scores[start]).is_clear:
                 break
         yield from self._swaps()
-        if self._can_move:
+        if can_move(self.space):
             yield from self._neighbours()
-
-    @property
-    def _can_move(self) -> bool:
-        """Whether there is more than one allocation."""
-        return not self.space.is_single and sum(limit > 0 for limit in self.space.max_removed) > 1
 
     @property
     def _points(self) -> dict[int, LayerPoint]:
@@ -125,13 +108,12 @@ class Guided(SteppedStrategy):
 
     def _begin(self) -> Steps[None]:
         """Find something to start from."""
-        if self._can_move:
+        if can_move(self.space):
             yield from self._curves()
 
     def _first_step(self) -> int:
-        """A quarter of a layer's experts, in units, as a power of two."""
-        most = max(self.space.num_experts) // self.space.unit
-        return 1 << max(0, (most // 4).bit_length() - 1)
+        """Of the walk, in units."""
+        return first_step(self.space)
 
     def _in_order(self, counts: Iterable[int], order: Mapping[int, Sequence[int]] | None = None) -> Candidate:
         return Candidate.from_order(order or self._now, dict(zip(self.space.layers, counts)))
@@ -163,15 +145,15 @@ class Guided(SteppedStrategy):
     def _curves(self) -> Steps[None]:
         """What each layer loses by itself, and the counts of least loss in all."""
         unit, none = self.space.unit, (0,) * len(self.space.layers)
-        near = [levels(limit, unit, _NUM_LEVELS) if limit else [] for limit in self.space.max_removed]
-        tables = yield from self._tables(self._in_order(none), near, self._windows(_FEW_TOKENS))
+        near = [levels(limit, unit, NUM_LEVELS) if limit else [] for limit in self.space.max_removed]
+        tables = yield from self._tables(self._in_order(none), near, self._few)
         yield from self._try([self._in_order(cheapest(tables, self.space.budget, unit))], "curves")
 
     def _walk(self, step: int) -> Steps[None]:
         """Move around the best counts in steps that become smaller where they no longer help."""
         while step:
             near = [self._near(place, limit, step) for place, limit in enumerate(self.space.max_removed)]
-            tables = yield from self._tables(self._best, near, self._windows(_MORE_TOKENS))
+            tables = yield from self._tables(self._best, near, self._more)
             counts, before = cheapest(tables, self.space.budget, self.space.unit), self._best
             if counts != self._counts:
                 yield from self._try([self._in_order(counts)], f"steps of {step}")
@@ -206,37 +188,21 @@ class Guided(SteppedStrategy):
         points, limits = self._points, dict(zip(self.space.layers, self.space.max_removed))
         order: Mapping[int, Sequence[int]] = self._now
         worth: dict[Expert, float] = {}
-        for (share, most), num_windows in ((_NEAR, self.options.criterion_windows), (_NEARER, None)):
+        for (share, most), num_windows in ((NEAR, self.options.criterion_windows), (NEARER, None)):
             near = [(layer, expert) for layer, expert in near_the_cut(order, points, share, most) if limits[layer]]
             pairs = pairs_at(self._best, near, points, limits)
             candidates = dict.fromkeys(one for pair in pairs.values() for one in (pair.with_it, pair.without))
             scores = yield Round(tuple(candidates), num_windows, CALIBRATION)
             measured = {expert: pair.worth(scores) for expert, pair in pairs.items()}
             order, worth = order_by(measured, order, points), worth | measured
-        trials = [(order, self._counts), (self._half_changed(order, worth), self._counts)]
-        if self._can_move:
+        half = half_changed(self._now, order, worth, points)
+        trials = [(order, self._counts), (half, self._counts)]
+        if can_move(self.space):
             tables = losses_by_count(worth, order, points, limits)
             trials.append((order, cheapest(tables, self.space.budget, self.space.unit)))
         by_candidate = {self._in_order(counts, orders): orders for orders, counts in reversed(trials)}
         yield from self._try(list(by_candidate), "order measured again")
         self._now = by_candidate.get(self._best, self._now)
-
-    def _half_changed(
-        self, order: Mapping[int, Sequence[int]], worth: Mapping[Expert, float]
-    ) -> dict[int, Sequence[int]]:
-        """The new order in the half of the changed layers that gain the most by it, the old one in the others."""
-        gains = {}
-        for layer, point in self._points.items():
-            now = len(point.order) - len(point.kept)
-            back, gone = set(self._now[layer][:now]) - set(order[layer][:now]), set(order[layer][:now]) & point.kept
-            if back:
-                gains[layer] = sum(worth[layer, one] for one in back) - sum(worth[layer, one] for one in gone)
-        ranked = sorted(gains, key=lambda layer: -gains[layer])
-        return dict(self._now) | {layer: order[layer] for layer in ranked[: max(1, len(ranked) // 2)]}
-
-    def _windows(self, tokens: int) -> int:
-        """Windows that hold so many tokens."""
-        return max(1, math.ceil(tokens / self.options.sequence_length))
 
     def _kept(self, layer: int, kept: Iterable[int]) -> Candidate:
         return self._best.with_layer(layer, sorted(kept))
@@ -248,11 +214,11 @@ class Guided(SteppedStrategy):
             asked = {
                 self._kept(layer, kept): (layer, kept)
                 for layer, point in points.items()
-                for kept in point.swaps(_SWAP_DEPTH)
+                for kept in point.swaps(SWAP_DEPTH)
             }
             if not asked:
                 return
-            scores = yield Round((self._best, *asked), self._windows(_MORE_TOKENS))
+            scores = yield Round((self._best, *asked), self._more)
             gains = {one: difference(scores[one], scores[self._best]) for one in asked}
             # The best swap of each layer, the largest gain first.
             ranked = sorted((one for one in asked if gains[one].mean > 0), key=lambda one: -gains[one].mean)
@@ -272,25 +238,13 @@ class Guided(SteppedStrategy):
     def _neighbours(self) -> Steps[None]:
         """Mutations of the best one, raced; until none is clearly better."""
         for _ in range(_ROUNDS_OF_NEIGHBOURS):
-            neighbours = [self._mutated() for _ in range(4 * _NEIGHBOURS)]
-            new = [one for one in dict.fromkeys(neighbours) if one not in self._scores][:_NEIGHBOURS]
+            given = (self._best, self._now, self.space, self._generator)
+            neighbours = [mutated(*given) for _ in range(4 * NEIGHBOURS)]
+            new = [one for one in dict.fromkeys(neighbours) if one not in self._scores][:NEIGHBOURS]
             if not new:
                 return
             if not self._take((yield from race(new, self.options.sequence_length)), "neighbours"):
                 return
-
-    def _mutated(self) -> Candidate:
-        counts = self.space.mutate(self._counts, self._generator, 2, 2)
-        candidate = self._best
-        for layer, now, then in zip(self.space.layers, self._counts, counts):
-            for _ in range(0, abs(then - now), self.space.unit):
-                point = points_of(candidate, self._now, self.space)[layer]
-                if then > now:
-                    kept = point.without(point.kept_in_order[0])
-                else:
-                    kept = point.with_back(point.removed_in_order[0])
-                candidate = candidate.with_layer(layer, kept)
-        return candidate
 
 
 def _with(counts: Sequence[int], place: int, count: int) -> list[int]:

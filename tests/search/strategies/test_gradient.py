@@ -6,15 +6,16 @@ from __future__ import annotations
 import pytest
 
 from optimum_evoesap.options import EvoESAPOptions
+from optimum_evoesap.search.allocation import AllocationSpace
 from optimum_evoesap.search.candidate import Candidate, check_candidate
 from optimum_evoesap.search.keep_logits.logits import candidate_of, logits_of_candidate, logits_of_order
 from optimum_evoesap.search.keep_logits.schedule import TrainingSchedule
 from optimum_evoesap.search.keep_logits.training import KeepTraining
 from optimum_evoesap.search.limits import Limits
 from optimum_evoesap.search.loop import run_search
-from optimum_evoesap.search.rounds import KeepLogits, Round
+from optimum_evoesap.search.rounds import CALIBRATION, SEARCH, KeepLogits, Round
 from optimum_evoesap.search.strategies import STRATEGIES, Racing, SteppedStrategy
-from optimum_evoesap.search.strategies.training_steps import affordable
+from optimum_evoesap.search.strategies.training_steps import affordable, windows_of
 from tests.pruning import make_pruner, rows
 from tests.search.searches import Scorer, boards_of
 from tests.search.strategies.test_guided import EXPERTS, OPTIONS, WINDOWS, make_space, scores_by, worth_of_experts
@@ -70,6 +71,14 @@ def test_what_the_logits_say_is_found(name, racing):
     start = candidate_of(asked.start, space)
     before = strategy.history[[entry["stage"] for entry in strategy.history].index("keep logits") - 1]
     assert start.removed(space.num_experts) == before["allocation"], "it begins at the best point so far"
+
+
+def test_after_trained_counts_the_walk_begins_with_smaller_steps():
+    space = AllocationSpace.from_sparsity(0.5, [32] * 4, [2] * 4)
+    order = {layer: list(range(32)) for layer in space.layers}
+    guided, trained = (STRATEGIES[name](space, order, OPTIONS) for name in ("guided", "gradient_guided"))
+    windows, training = {SEARCH: 6, CALIBRATION: 6}, windows_of(trained.schedule, OPTIONS)
+    assert trained.expected_windows(windows) - training < guided.expected_windows(windows)
 
 
 @pytest.mark.parametrize("name", NAMES)
