@@ -13,21 +13,10 @@ from ..reports.ranking import RANKING_NAME
 from ..reports.result import RESULT_NAME
 from ..run.durable import sync
 from ..run.folder_lock import LOCK_NAME, STATE_FOLDER
+from .earlier import remove_earlier
 
 
 logger = logging.getLogger(__name__)
-
-# What does not stay when another checkpoint is written over one: weights, in one file or in shards, code, the ranking.
-REPLACED = (
-    "model.safetensors",
-    "model-*-of-*.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model-*-of-*.bin",
-    "pytorch_model.bin.index.json",
-    "modeling_evoesap.py",
-    RANKING_NAME,
-)
 
 
 def check_output_folder(directory: str | Path, model_path: str | None = None) -> None:
@@ -105,23 +94,28 @@ def clear_partial_checkpoint(directory: str | Path) -> None:
         shutil.rmtree(partial)
 
 
+def file_names(folder: Path) -> list[str]:
+    """Names of all files below a folder, sorted, with `/` between the parts."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
 def move_into_place(partial: Path, directory: Path) -> list[str]:
     """Move the result first, by which the next run knows the folder as its own, and last the config, which loads.
 
     Args:
         partial: The whole checkpoint.
-        directory: The output folder; weights of an earlier result in it are removed.
+        directory: The output folder; what an earlier result wrote into it is removed.
 
     Returns:
         The names of the files, with `/` between the parts.
     """
-    names = sorted(path.relative_to(partial).as_posix() for path in partial.rglob("*") if path.is_file())
+    names = file_names(partial)
     for path in partial.rglob("*"):
         sync(path)
     (directory / "config.json").unlink(missing_ok=True)
+    # As long as anything of it is left the earlier result lists it, so that also a run after a kill removes it.
+    remove_earlier(directory)
     os.replace(partial / RESULT_NAME, directory / RESULT_NAME)
-    for old in [path for pattern in REPLACED for path in directory.glob(pattern)]:
-        old.unlink()
     for new in sorted(partial.iterdir(), key=lambda path: path.name == "config.json"):
         old = directory / new.name
         if new.is_dir() and old.is_dir():

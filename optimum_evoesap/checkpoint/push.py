@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Collection
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..reports.result import RESULT_NAME
 from ..version import __version__
-from .files import REPLACED
+from .earlier import WEIGHTS, earlier_files
 
 
 if TYPE_CHECKING:
@@ -38,9 +40,9 @@ def push_folder(
 ) -> CommitInfo:
     """Push the checkpoint in `folder` to the Hub, as exactly one commit.
 
-    The repository and the branch are made if they do not exist. Weight files that an earlier push left in the
-    repository and that are not part of this checkpoint are removed in the same commit: transformers would load an old
-    `model.safetensors` before the shards of the new model.
+    The repository and the branch are made if they do not exist. Files of an earlier result in the
+    repository, and other weights, that are not part of this checkpoint are removed in the same commit: transformers
+    would load an old `model.safetensors` before the shards of the new model, and an old chat template with it.
 
     Args:
         folder: A folder written by `save_pretrained`; it must hold a `config.json`.
@@ -205,16 +207,17 @@ def _files_to_push(folder: Path) -> list[str]:
 
 
 def _stale_files(api: HfApi, repo_id: str, revision: str | None, names: list[str]) -> list[str]:
-    """Files in the repository that would mix another checkpoint with the one of `names`."""
-
-    def is_replaced(name: str) -> bool:
-        return any(fnmatchcase(name, pattern) for pattern in REPLACED)
-
-    if not any(is_replaced(name) for name in names):
+    """Files in the repository that would mix an earlier checkpoint with the one of `names`."""
+    if not any(fnmatchcase(name, pattern) for name in names for pattern in WEIGHTS):
         return []
-    stale = [
-        name for name in api.list_repo_files(repo_id, revision=revision) if is_replaced(name) and name not in names
-    ]
+    present = api.list_repo_files(repo_id, revision=revision)
+    record = None
+    if RESULT_NAME in present:
+        # Not from the cache of another revision, and not kept there: it is about to be replaced.
+        with tempfile.TemporaryDirectory() as folder:
+            path = api.hf_hub_download(repo_id, RESULT_NAME, revision=revision, local_dir=folder)
+            record = Path(path).read_bytes()
+    stale = [name for name in earlier_files(record, present) if name not in names]
     if stale:
         logger.info("Removing files of an earlier checkpoint from %s: %s", repo_id, ", ".join(stale))
     return stale

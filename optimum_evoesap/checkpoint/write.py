@@ -14,9 +14,9 @@ from ..configuration import EvoESAPConfig
 from ..reports.card import base_card_metadata, create_model_card
 from ..reports.names import clean_value, is_hub_id
 from ..reports.ranking import Ranking
-from ..reports.result import PruningResult
+from ..reports.result import RESULT_NAME, PruningResult
 from ..run.folder_lock import STATE_FOLDER
-from .files import clear_partial_checkpoint, move_into_place, remove_state
+from .files import clear_partial_checkpoint, file_names, move_into_place, remove_state
 from .push import push_folder
 from .remote_code import CODE, check_remote_code, set_remote_code
 
@@ -44,7 +44,7 @@ def write_checkpoint(
     """Save model, tokenizer, configurations, result and model card into `directory`.
 
     Everything is written into the folder of the run's state first and moved at the end, so that a kill never leaves
-    something that loads and is half a checkpoint. Weights of an earlier result are removed; other files stay. A folder
+    something that loads and is half a checkpoint. What an earlier result wrote is removed; other files stay. A folder
     that others may know is to be held by a [`FolderLock`].
 
     Args:
@@ -52,7 +52,7 @@ def write_checkpoint(
         model: The pruned model; weights go into safetensors, in shards.
         tokenizer: Saved too where there is one; a processor with its tokenizer.
         config: Written as `evoesap_config.json`.
-        result: Written as `evoesap_result.json`.
+        result: Written as `evoesap_result.json`, with the names of all files that are written.
         remote_code: Add the code that loads it with `trust_remote_code=True`, without this package.
         ranking: Written as `evoesap_ranking.json`, where the run measured one.
         **save_kwargs: Go to the model's `save_pretrained`, such as `max_shard_size`.
@@ -76,10 +76,11 @@ def write_checkpoint(
     if tokenizer is not None:
         tokenizer.save_pretrained(partial)
     config.save_pretrained(partial)
-    result.save(partial)
     if ranking is not None:
         ranking.save(partial)
     _write_card(partial, config, result, has_remote_code)
+    result.files = sorted({RESULT_NAME, *file_names(partial)})
+    result.save(partial)
     names = move_into_place(partial, directory)
     try:
         remove_state(state)
