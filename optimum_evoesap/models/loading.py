@@ -18,6 +18,7 @@ from transformers import (
 from ..adapters.structure import build_on_meta
 from .classes import ModelChoice, choose_model
 from .hub_file import is_path
+from .loaded_weights import load_weights
 from .processors import source_kwargs
 from .sparse_model import SparseModel
 
@@ -38,8 +39,8 @@ def load_model(path: str, check: Callable[[SparseModel], Any], **model_kwargs: A
 
     Raises:
         FileNotFoundError: `path` looks like a folder, and there is none.
-        ValueError: transformers has no language model for this model type, its weights would be quantized, or `check`
-            refuses the model.
+        ValueError: transformers has no language model for this model type, its weights would be quantized, `check`
+            refuses the model, or the files do not hold all of its weights.
     """
     source = source_kwargs(model_kwargs)
     config = _load_config(path, source, _overrides(model_kwargs))
@@ -49,7 +50,8 @@ def load_model(path: str, check: Callable[[SparseModel], Any], **model_kwargs: A
     bare.model.to(_dtype_of(config, model_kwargs.get("dtype", model_kwargs.get("torch_dtype"))))
     check(bare)
     _check_quantization(config, model_kwargs.get("quantization_config"), path)
-    return bare.bind(choice.loader.from_pretrained(path, **model_kwargs))
+    model, _ = load_weights(choice.loader, path, **model_kwargs)
+    return bare.bind(model)
 
 
 def load_bare_model(path: str, **model_kwargs: Any) -> PreTrainedModel:

@@ -65,7 +65,7 @@ class PruningResult(ShortRepr):
         applied_from: Of a result that was applied and not found here: the `result` that it was read from (`None` for
             one in memory) and its `revision`, and of the run that made it `base_model`, `base_weights`, `dtype` and
             `versions`. The scores, the history and the data are then those of that run. Otherwise empty.
-        files: Names of all files that were written with it, with `/` between the parts; a later result in the same place
+        files: Names of all files that were written with it, with `/` between the parts; a later result in their place
             removes them. Empty before it is written.
         loaded_from: Where this record was read from, itself not written: as `result` and `revision` of `applied_from`.
     """
