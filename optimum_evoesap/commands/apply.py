@@ -10,7 +10,7 @@ from optimum.commands.base import BaseOptimumCLICommand
 
 from .arguments import add_model_options, add_option, set_up_parser, source_options
 from .errors import errors_in_one_line
-from .output import add_hub_options, add_loading_options, add_output_options, hub_arguments
+from .output import add_hub_options, add_loading_options, add_output_options, hub_arguments, loading_options
 
 
 class ApplyCommand(BaseOptimumCLICommand):
@@ -62,8 +62,7 @@ def _run(args: Namespace) -> None:
         args.model,
         tokenizer=getattr(args, "tokenizer", None),
         result=result,
-        dtype=args.dtype,
-        device_map=args.device_map,
+        **loading_options(args),
         **source_options(args),
     )
     pruner.prune(args.output, result=result, remote_code=args.remote_code, **hub)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..reports.text import score, share, table, whole_share
 from ..search.curves import Curve
 from .arguments import add_field_options, add_option, given_options, source_options
-from .output import add_loading_options
+from .output import add_loading_options, loading_options
 
 
 if TYPE_CHECKING:
@@ -68,8 +68,7 @@ def measure(args: Namespace) -> Prunability:
         args.model,
         config,
         tokenizer=getattr(args, "tokenizer", None),
-        dtype=args.dtype,
-        device_map=args.device_map,
+        **loading_options(args),
         **source_options(args),
     )
 

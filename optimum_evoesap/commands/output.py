@@ -31,6 +31,19 @@ def add_loading_options(group: _ArgumentGroup) -> None:
         help="Where the model is put: auto (the available accelerators), a device such as cuda:0, none (the CPU), or "
         "a JSON object from module to device (default: auto)",
     )
+    add_option(
+        group,
+        "--dequantize",
+        default=False,
+        action="store_true",
+        help="Undo the quantization of the checkpoint while it loads, where transformers can, as of FP8 and MXFP4 "
+        "(default: off, and quantized checkpoints are refused)",
+    )
+
+
+def loading_options(args: Namespace) -> dict[str, Any]:
+    """The options of `add_loading_options`, but for the tokenizer, as arguments of `from_pretrained`."""
+    return {"dtype": args.dtype, "device_map": args.device_map} | ({"dequantize": True} if args.dequantize else {})
 
 
 def add_output_options(group: _ArgumentGroup) -> None:

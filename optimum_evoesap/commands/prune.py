@@ -20,7 +20,7 @@ from .arguments import (
 )
 from .errors import errors_in_one_line
 from .interrupted import what_is_left_in
-from .output import add_hub_options, add_loading_options, add_output_options, hub_arguments
+from .output import add_hub_options, add_loading_options, add_output_options, hub_arguments, loading_options
 
 
 if TYPE_CHECKING:
@@ -76,8 +76,7 @@ def _run(args: Namespace) -> None:
         args.model,
         config=make_config(args),
         tokenizer=getattr(args, "tokenizer", None),
-        dtype=args.dtype,
-        device_map=args.device_map,
+        **loading_options(args),
         **source_options(args),
     )
     if args.dry_run:

@@ -11,7 +11,7 @@ from optimum.commands.base import BaseOptimumCLICommand
 from .arguments import add_config_options, add_model_options, add_option, set_up_parser, source_options
 from .errors import errors_in_one_line
 from .interrupted import what_is_left_in
-from .output import add_loading_options
+from .output import add_loading_options, loading_options
 from .prune import add_dry_run, add_run_options, make_config, read_ranking
 
 
@@ -76,8 +76,7 @@ def _run(args: Namespace) -> None:
         # Whether the largest one can be reached is known before any weight is read.
         config=configs[max(configs)],
         tokenizer=getattr(args, "tokenizer", None),
-        dtype=args.dtype,
-        device_map=args.device_map,
+        **loading_options(args),
         **source_options(args),
     )
     if args.dry_run:

@@ -20,6 +20,7 @@ from .classes import ModelChoice, choose_model
 from .hub_file import is_path
 from .loaded_weights import load_weights
 from .processors import source_kwargs
+from .quantization import check_quantization, dequantizing, drop_empty_quantization
 from .sparse_model import SparseModel
 
 
@@ -29,12 +30,15 @@ logger = logging.getLogger(__name__)
 _NO_OVERRIDES = ("dtype", "torch_dtype", "quantization_config")
 
 
-def load_model(path: str, check: Callable[[SparseModel], Any], **model_kwargs: Any) -> SparseModel:
+def load_model(
+    path: str, check: Callable[[SparseModel], Any], dequantize: bool = False, **model_kwargs: Any
+) -> SparseModel:
     """Load a language model, or a multimodal one with all its parts, from a folder or the Hub.
 
     Args:
         path: Folder or Hub id.
         check: Called with the model on the meta device, before any weight is read; raises if it cannot be pruned.
+        dequantize: Undo the quantization of the checkpoint while it loads, where transformers can.
         **model_kwargs: Go to `from_pretrained` of the class that [`choose_model`] finds.
 
     Raises:
@@ -44,12 +48,20 @@ def load_model(path: str, check: Callable[[SparseModel], Any], **model_kwargs: A
     """
     source = source_kwargs(model_kwargs)
     config = _load_config(path, source, _overrides(model_kwargs))
+    if drop_empty_quantization(config):
+        # transformers would read the config again; what changed values in it has done so.
+        given = {
+            name: value for name, value in model_kwargs.items() if name in _NO_OVERRIDES or not hasattr(config, name)
+        }
+        model_kwargs = given | {"config": config}
+    if dequantize:
+        model_kwargs = model_kwargs | {"quantization_config": dequantizing(config, path)}
     choice = choose_model(config, path, **source)
     bare = SparseModel(_build_bare(choice, config))
     # So that its size is about that of the checkpoint; which weights stay in float32 is known only once they are read.
     bare.model.to(_dtype_of(config, model_kwargs.get("dtype", model_kwargs.get("torch_dtype"))))
     check(bare)
-    _check_quantization(config, model_kwargs.get("quantization_config"), path)
+    check_quantization(config, model_kwargs.get("quantization_config"), path)
     model, _ = load_weights(choice.loader, path, **model_kwargs)
     return bare.bind(model)
 
@@ -72,25 +84,6 @@ def load_bare_model(path: str, **model_kwargs: Any) -> PreTrainedModel:
         raise TypeError(f"{', '.join(sorted(others))} would have no effect: no weights are read.")
     config = _load_config(path, model_kwargs, {})
     return _build_bare(choose_model(config, path, **model_kwargs), config)
-
-
-def _check_quantization(config: PretrainedConfig, given: Any, path: str) -> None:
-    """Raise where the weights would be quantized, before they are read."""
-    if getattr(given, "dequantize", False):
-        return
-    if given is not None:
-        raise ValueError(
-            "quantization_config would quantize the weights, whose scales cannot be sliced with their experts: leave "
-            "it out, prune, then quantize the result."
-        )
-    quantized = getattr(config, "quantization_config", None)
-    if quantized:
-        method = quantized["quant_method"] if isinstance(quantized, dict) else quantized.quant_method
-        raise ValueError(
-            f"{path} is quantized ({method}), and scales cannot be sliced with their experts. Load it with a "
-            "quantization_config that has dequantize=True, where its method has that (FP8, MXFP4), or start from the "
-            "model that it was made from; prune, then quantize."
-        )
 
 
 def _dtype_of(config: PretrainedConfig, given: Any) -> torch.dtype:

@@ -13,6 +13,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from ..adapters import MoELayer, find_moe_layers
 from ..models.loading import load_bare_model
+from ..models.quantization import find_quantization
 from ..models.size import checkpoint_size, item_size
 from ..search.allocation import AllocationSpace, budget_of
 
@@ -128,11 +129,12 @@ def inspect_model(model_or_path: str | Path | PreTrainedModel, **kwargs: Any) ->
     parameters = sum(parameter.numel() for parameter in model.parameters())
     size = checkpoint_size(model, dtype)
     spaces = _spaces(layers)
+    quantization = find_quantization(model.config)
     return ModelInspection(
         model=name,
         model_type=model.config.model_type,
         dtype=str(dtype).removeprefix("torch."),
-        quantization=_quantization(model.config),
+        quantization=quantization.method if quantization else None,
         parameters=parameters,
         size_in_bytes=size,
         expert_parameters=sum(layer.expert_parameters for layer in layers),
@@ -145,13 +147,6 @@ def inspect_model(model_or_path: str | Path | PreTrainedModel, **kwargs: Any) ->
 def _checkpoint_dtype(config: PretrainedConfig) -> torch.dtype:
     dtype = config.dtype or config.get_text_config(decoder=True).dtype or torch.float32
     return getattr(torch, dtype) if isinstance(dtype, str) else dtype
-
-
-def _quantization(config: PretrainedConfig) -> str | None:
-    settings = getattr(config, "quantization_config", None)
-    if not settings:
-        return None
-    return str(settings["quant_method"] if isinstance(settings, dict) else settings.quant_method)
 
 
 def _spaces(layers: Sequence[MoELayer]) -> list[AllocationSpace]:
