@@ -127,7 +127,9 @@ class EvoESAPOptions:
         "on all search windows and none is better than the best before (of evolution: generations). By default the "
         "strategy decides when it is done.",
     )
-    min_experts: int | None = _option(None, "Fewest experts kept in a layer; by default the model's top-k.")
+    min_experts: int | None = _option(
+        None, "Fewest experts kept in a layer; by default the model's top-k, and at least 2."
+    )
     keep: dict[int, list[int]] | None = _option(
         None, "Experts that stay in any case, as {decoder layer: [experts]}; the others go in their order."
     )

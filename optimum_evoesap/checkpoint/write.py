@@ -16,6 +16,7 @@ from ..reports.names import clean_value, is_hub_id
 from ..reports.ranking import Ranking
 from ..reports.result import RESULT_NAME, PruningResult
 from ..run.folder_lock import STATE_FOLDER
+from .claims import drop_claims
 from .files import clear_partial_checkpoint, file_names, move_into_place, remove_state
 from .push import push_folder
 from .remote_code import CODE, check_remote_code, set_remote_code
@@ -73,6 +74,7 @@ def write_checkpoint(
     partial.mkdir(parents=True)
     model.save_pretrained(partial, **save_kwargs)
     has_remote_code = set_remote_code(partial, model, remote_code)
+    result.dropped_layers = drop_claims(partial)
     if tokenizer is not None:
         tokenizer.save_pretrained(partial)
     config.save_pretrained(partial)

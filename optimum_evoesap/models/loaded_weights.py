@@ -44,6 +44,9 @@ def load_weights(loader: Any, path: str, **model_kwargs: Any) -> tuple[PreTraine
                 raise
             raise ValueError(f"The weights of {path} do not make its model: {error}\n{report.text}") from error
     check_loaded(info, path)
+    if getattr(model_kwargs.get("quantization_config"), "dequantize", False):
+        # What undid the quantization is no way back: the weights are saved by what the class itself converts.
+        vars(model).pop("_weight_conversions", None)
     unexpected = sorted(info.get("unexpected_keys", ()))
     if unexpected:
         logger.warning(

@@ -58,6 +58,7 @@ def create_model_card(
         sections.fitness(result),
         sections.criteria(result),
         sections.layers(result),
+        sections.dropped(result),
         use_sections.loading(result, repo_id, has_remote_code),
         use_sections.reproduction(result, config, repo_id),
         use_sections.data(result, config),

@@ -65,6 +65,8 @@ class PruningResult(ShortRepr):
         applied_from: Of a result that was applied and not found here: the `result` that it was read from (`None` for
             one in memory) and its `revision`, and of the run that made it `base_model`, `base_weights`, `dtype` and
             `versions`. The scores, the history and the data are then those of that run. Otherwise empty.
+        dropped_layers: Counts of layers for multi-token prediction that the config no longer claims, since
+            the loaded model had no such layers.
         files: Names of all files that were written with it, with `/` between the parts; a later result in their place
             removes them. Empty before it is written.
         loaded_from: Where this record was read from, itself not written: as `result` and `revision` of `applied_from`.
@@ -101,6 +103,7 @@ class PruningResult(ShortRepr):
     base_weights: str | None = None
     dtype: str | None = None
     applied_from: dict[str, Any] = field(default_factory=dict)
+    dropped_layers: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     loaded_from: dict[str, str | None] = field(default_factory=dict, compare=False)
 

@@ -172,3 +172,15 @@ def _verdict(result: PruningResult) -> str:
     if result.is_uniform:
         return f"{verdict} It is itself uniform."
     return f"{verdict} Pruning every layer alike is the simpler choice here."
+
+
+def dropped(result: PruningResult) -> str:
+    """What of the base model is not in the checkpoint, beside experts.
+
+    Args:
+        result: The record of the run.
+    """
+    if not result.dropped_layers:
+        return ""
+    names = ", ".join(f"`{name}`" for name in result.dropped_layers)
+    return f"The layers for multi-token prediction were dropped; the config says so with 0 for {names}."

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from optimum_evoesap import EvoESAPConfig, MoEPruner
 from optimum_evoesap.adapters import find_moe_layers
-from tests.model_matrix import make_model
+from tests.model_matrix import make_model, random_tokens
 
 
 def test_a_grid_of_experts_is_refused():
@@ -90,7 +90,13 @@ def test_a_quantized_checkpoint_is_pruned_once_it_is_dequantized(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
 
     quantization = FineGrainedFP8Config(dequantize=True, weight_block_size=(block, block))
-    pruner = MoEPruner.from_pretrained(tmp_path, EvoESAPConfig(allocation=[1, 0, 2]), quantization_config=quantization)
+    settings = EvoESAPConfig(allocation=[1, 0, 2], sequence_length=16, calibration_samples=6)
+    pruner = MoEPruner.from_pretrained(tmp_path, settings, quantization_config=quantization)
     for mine, theirs in zip(find_moe_layers(model), pruner.layers):
         for one, other in zip(mine.blocks[0].expert_parts, theirs.blocks[0].expert_parts):
             torch.testing.assert_close(one.value, other.value, rtol=0.07, atol=0.01)
+
+    tokens = random_tokens(8, 16)
+    pruned = pruner.prune(tmp_path / "out", [{"input_ids": each} for each in tokens])
+    again = type(pruned).from_pretrained(tmp_path / "out", dtype="auto")
+    assert torch.equal(pruned(input_ids=tokens).logits, again(input_ids=tokens).logits)
