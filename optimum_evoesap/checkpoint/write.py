@@ -20,6 +20,7 @@ from .claims import drop_claims
 from .files import clear_partial_checkpoint, file_names, move_into_place, remove_state
 from .push import push_folder
 from .remote_code import CODE, check_remote_code, set_remote_code
+from .verify import verify_written
 
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def write_checkpoint(
 
     Raises:
         OSError: The folder cannot be written.
-        ValueError: `remote_code` with a model that brings code of its own.
+        ValueError: `remote_code` with a model that brings code of its own, or what was written would not load.
     """
     if remote_code:
         check_remote_code(model)
@@ -75,6 +76,7 @@ def write_checkpoint(
     model.save_pretrained(partial, **save_kwargs)
     has_remote_code = set_remote_code(partial, model, remote_code)
     result.dropped_layers = drop_claims(partial)
+    verify_written(partial, model)
     if tokenizer is not None:
         tokenizer.save_pretrained(partial)
     config.save_pretrained(partial)
