@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .configuration import EvoESAPConfig
     from .fitness import esap, linear_esap, register_fitness
     from .heterogeneous.auto import EvoESAPModelForCausalLM
+    from .models.whole import ModelInUseError
     from .pruner import MoEPruner
     from .reports.front import Front
     from .reports.inspection import inspect_model
@@ -36,6 +37,7 @@ _PUBLIC = {
     "KeepLogits": "search.rounds",
     "Measurement": "calibration.measured",
     "MoEPruner": "pruner",
+    "ModelInUseError": "models.whole",
     "PruningResult": "reports.result",
     "Round": "search.rounds",
     "RunEstimate": "search.estimate",
@@ -58,6 +60,7 @@ __all__ = [
     "KeepLogits",
     "Measurement",
     "MoEPruner",
+    "ModelInUseError",
     "PruningResult",
     "Round",
     "RunEstimate",

@@ -34,6 +34,7 @@ from .data import TokenizedData
 from .kernels.forward.fused_forward import fused_forward
 from .models.half_pruned import check_not_half_pruned
 from .models.loading import load_model
+from .models.origin import absolute_if_local
 from .models.processors import Processor, find_processor, load_processor
 from .models.short_repr import ShortRepr
 from .models.size import model_size
@@ -157,7 +158,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         # What is elsewhere has revisions and subfolders of its own; only the way to the Hub is the same.
         own = {name: value for name, value in model_kwargs.items() if name in ("token", "cache_dir")}
         if isinstance(tokenizer, (str, Path)):
-            tokenizer = load_processor(str(tokenizer), **own)
+            tokenizer = load_processor(absolute_if_local(tokenizer), **own)
         if isinstance(result, (str, Path)):
             result = PruningResult.from_pretrained(result, **own)
         if result is not None:
@@ -166,7 +167,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             if model_kwargs:
                 raise ValueError(f"The model is loaded already; {', '.join(model_kwargs)} would have no effect.")
             return cls._checked(SparseModel(model_or_path), config, tokenizer, result)
-        path = str(model_or_path)
+        path = absolute_if_local(model_or_path)
         found = [tokenizer]
 
         def check(bare: SparseModel) -> None:

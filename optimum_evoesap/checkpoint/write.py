@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..configuration import EvoESAPConfig
-from ..reports.card import base_card_metadata, create_model_card
+from ..reports.base_card import base_card_metadata
+from ..reports.card import create_model_card
 from ..reports.names import clean_value, is_hub_id
 from ..reports.ranking import Ranking
 from ..reports.result import RESULT_NAME, PruningResult

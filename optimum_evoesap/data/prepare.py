@@ -14,8 +14,9 @@ import torch
 from .absent import without_absent
 from .messages import listed
 from .options import DataError, DataOptions
+from .public_names import PublicNames
 from .rows import RowReader
-from .sources import domain_names, open_source, parse_sources
+from .sources import Source, domain_names, open_source, parse_sources
 from .tokenized import TokenizedData, stands_alone
 from .windows import Window
 
@@ -89,7 +90,8 @@ def _read(
     data: Any, options: DataOptions, tokenizer: Any, name: str, placeholder_tokens: Collection[int]
 ) -> TokenizedData:
     """Read every source of `data`, and describe what was read."""
-    domains = None
+    domains: list[str] | None = None
+    sources: list[Source] = []
     if isinstance(data, (str, os.PathLike)):
         sources = parse_sources(os.fspath(data), options)
         wanted = [source.num_samples for source in sources]
@@ -142,8 +144,10 @@ def _read(
         domains = _spread([[domain] * len(part) for domain, part in zip(domains, parts)])
     if len(parts) > 1:
         labels = [f"{label} ({len(part)})" for label, part in zip(labels, parts)]
-    description = f"{' + '.join(labels)}, {_described(sequences, options)}"
-    return TokenizedData(sequences, description, None if domains is None else tuple(domains))
+    rest = _described(sequences, options)
+    public = PublicNames.of(sources, labels, rest, options.num_samples) if sources else None
+    description = f"{' + '.join(labels)}, {rest}"
+    return TokenizedData(sequences, description, None if domains is None else tuple(domains), public)
 
 
 def _report_rows(reader: RowReader, name: str, label: str, others: bool) -> None:

@@ -51,16 +51,18 @@ class Source:
         name: Name on the Hub, or path.
         num_samples: Windows wanted of it.
         revision: Branch, tag or commit on the Hub.
+        is_local: Whether it is a file or folder of this machine, of which no name is published.
     """
 
     name: str
     num_samples: int
     revision: str | None = None
+    is_local: bool = False
 
     @property
     def label(self) -> str:
-        """The name to show: a path is shortened to its last part, so that it can be published."""
-        name = PurePath(self.name).name if os.path.exists(self.name) else self.name
+        """The name to show; a path is shortened to its last part."""
+        name = PurePath(self.name).name if self.is_local else self.name
         return f"{name}@{self.revision}" if self.revision else name
 
 
@@ -87,7 +89,7 @@ def parse_sources(text: str, options: DataOptions) -> list[Source]:
         raise DataError(f"`revision` is {options.revision!r} for the mixture {text!r}: write `name@revision` instead")
     counts = _fill_counts([count for _, _, count in parsed], options.num_samples, text)
     return [
-        Source(name, count, None if os.path.exists(name) else revision or options.revision)
+        Source(name, count, None if os.path.exists(name) else revision or options.revision, os.path.exists(name))
         for (name, revision, _), count in zip(parsed, counts)
     ]
 

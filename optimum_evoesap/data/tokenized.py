@@ -13,6 +13,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from .options import DataError
+from .public_names import PublicNames
 
 
 # The label of a token that is not scored, as everywhere in transformers.
@@ -35,6 +36,7 @@ class TokenizedData:
         description: What the data are, in words.
         domains: The domain of each window, such as the data set that it is of; `None` where that is not known. No
             score of a window depends on it, so it is no part of the fingerprint.
+        public: How the data are called where others read it; `None` where they were not opened by name.
 
     Raises:
         DataError: Only some of the sequences that can share a batch have `position_ids`, or `domains` are of more or
@@ -44,6 +46,7 @@ class TokenizedData:
     sequences: list[dict[str, torch.Tensor]]
     description: str
     domains: tuple[str, ...] | None = None
+    public: PublicNames | None = None
 
     def __post_init__(self) -> None:
         if self.domains is not None and len(self.domains) != len(self.sequences):
@@ -127,18 +130,26 @@ class TokenizedData:
         middle, total = len(self) - num_last, len(self)
         first, last = (self.domains[:middle], self.domains[middle:]) if self.domains is not None else (None, None)
         return (
-            TokenizedData(self.sequences[:middle], f"{self.description}, the first {middle} of {total}", first),
-            TokenizedData(self.sequences[middle:], f"{self.description}, the last {num_last} of {total}", last),
+            self._part(self.sequences[:middle], f"the first {middle} of {total}", first),
+            self._part(self.sequences[middle:], f"the last {num_last} of {total}", last),
         )
+
+    def _part(
+        self, sequences: list[dict[str, torch.Tensor]], part: str, domains: tuple[str, ...] | None
+    ) -> TokenizedData:
+        public = None if self.public is None else self.public.of_part(part)
+        return TokenizedData(sequences, f"{self.description}, {part}", domains, public)
 
     def summary(self) -> dict[str, Any]:
         """Return what a record of a run keeps of its data."""
+        public = {} if self.public is None else {"public": self.public.to_json()}
         return {
             "description": self.description,
             "fingerprint": self.fingerprint,
             "sequences": len(self),
             "tokens": self.num_tokens,
             "scored_tokens": self.num_scored_tokens,
+            **public,
         }
 
 

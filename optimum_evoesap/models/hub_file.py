@@ -13,7 +13,7 @@ class FoundFile:
 
     Attributes:
         path: Where it lies on this machine.
-        place: What the user named.
+        place: What the user named; of what lies on this machine the absolute path, which is none of the Hub.
         commit: Commit of the repository, where it came from the Hub.
     """
 
@@ -48,7 +48,7 @@ def find_file(
     if local.is_dir():
         local /= name
     if local.is_file():
-        return FoundFile(local, str(place))
+        return FoundFile(local, str(Path(place).expanduser().absolute()))
     if local.name == name or local.suffix == Path(name).suffix or is_path(str(place)):
         raise FileNotFoundError(
             f"There is no {local}; give a folder or a repository on the Hub that holds {name}, or that file itself."

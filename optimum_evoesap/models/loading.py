@@ -19,6 +19,7 @@ from ..adapters.structure import build_on_meta
 from .classes import ModelChoice, choose_model
 from .hub_file import is_path
 from .loaded_weights import load_weights
+from .origin import absolute_if_local
 from .processors import source_kwargs
 from .quantization import check_quantization, dequantizing, drop_empty_quantization
 from .sparse_model import SparseModel
@@ -46,7 +47,7 @@ def load_model(
         ValueError: transformers has no language model for this model type, its weights would be quantized, `check`
             refuses the model, or the files do not hold all of its weights.
     """
-    source = source_kwargs(model_kwargs)
+    path, source = absolute_if_local(path), source_kwargs(model_kwargs)
     config = _load_config(path, source, _overrides(model_kwargs))
     if drop_empty_quantization(config):
         # transformers would read the config again; what changed values in it has done so.
@@ -82,6 +83,7 @@ def load_bare_model(path: str, **model_kwargs: Any) -> PreTrainedModel:
     others = model_kwargs.keys() - source_kwargs(model_kwargs).keys()
     if others:
         raise TypeError(f"{', '.join(sorted(others))} would have no effect: no weights are read.")
+    path = absolute_if_local(path)
     config = _load_config(path, model_kwargs, {})
     return _build_bare(choose_model(config, path, **model_kwargs), config)
 

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from ..adapters import BlockSketch, Structure, bind_layers, check_prunable, model_structure, sketch_layers
 from ..adapters.growth import named_tensors
 from .half_pruned import check_not_half_pruned, whole_or_unusable
+from .origin import ModelOrigin
 from .rebuild import check_rebuild
 from .surgery import remove_experts
 from .virtual_slice import VirtualSlice
@@ -28,6 +29,7 @@ class SparseModel:
         model: The model.
         structure: Where its class keeps its experts.
         layers: Its sparse layers, in order.
+        origin: Where the model came from, as it was when this was made.
 
     Raises:
         ValueError: The model is dense or not supported, or an interrupt has left it half pruned.
@@ -42,6 +44,7 @@ class SparseModel:
         self._sketches = sketches or sketch_layers(self.structure)
         check_prunable(model, self.structure)
         self.layers = bind_layers(model, self.structure, self._sketches)
+        self.origin = ModelOrigin.of(model)
         self._is_rebuild_checked = False
 
     def bind(self, model: PreTrainedModel) -> SparseModel:

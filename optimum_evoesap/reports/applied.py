@@ -61,7 +61,8 @@ def _result_of_no_run(kept_experts: Mapping[int, Sequence[int]], sparse_model: S
     kept = {layer: [int(i) for i in kept_experts.get(layer, range(n))] for layer, n in zip(indices, num_experts)}
     allocation = [total - len(experts) for total, experts in zip(num_experts, kept.values())]
     return PruningResult(
-        base_model=sparse_model.model.config.name_or_path or None,
+        base_model=sparse_model.origin.name,
+        base_revision=sparse_model.origin.revision,
         model_type=sparse_model.model.config.model_type,
         criterion=None,
         fitness=None,
@@ -117,7 +118,8 @@ def applied_result(
     is_of_no_run = result.criterion is None and not result.loaded_from
     return replace(
         result,
-        base_model=model.config.name_or_path or None,
+        base_model=sparse_model.origin.name,
+        base_revision=sparse_model.origin.revision,
         kept_experts={layer: list(kept) for layer, kept in candidate.items()},
         parameters={"before": parameters},
         size_in_bytes={"before": size},

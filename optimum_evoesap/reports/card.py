@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import sections, use_sections
+from .markdown import plain
 from .names import is_hub_id, is_local_path
+from .public import used_hub_datasets
 from .text import whole_share
 
 
@@ -18,11 +19,8 @@ if TYPE_CHECKING:
     from .result import PruningResult
 
 
-logger = logging.getLogger(__name__)
-
 TAGS = ("evoesap", "optimum-evoesap", "mixture-of-experts", "pruning", "compressed")
 _PIPELINES = {"AutoModelForImageTextToText": "image-text-to-text", "AutoModelForMultimodalLM": "any-to-any"}
-CARRIED_OVER = ("license", "license_name", "license_link", "language", "datasets", "pipeline_tag")
 
 
 def create_model_card(
@@ -41,7 +39,7 @@ def create_model_card(
         result: The record of the run.
         config: The `EvoESAPConfig` of the run, as a dict.
         model_name: Title of the card; by default the repository id, or a name made from the base model's.
-        base_card_data: Metadata of the base model's card, from [`base_card_metadata`].
+        base_card_data: Metadata of the base model's card, from [`~base_card.base_card_metadata`].
         repo_id: Where the model will be on the Hub, for the code that loads it.
         has_remote_code: Whether the checkpoint brings code that loads it without this package.
 
@@ -52,7 +50,7 @@ def create_model_card(
 
     data = _metadata(result, config, base_card_data or {})
     parts = (
-        f"# {_title(result, model_name, repo_id)}",
+        f"# {plain(_title(result, model_name, repo_id))}",
         sections.method(result, config),
         sections.sizes(result),
         sections.fitness(result),
@@ -67,46 +65,6 @@ def create_model_card(
     body = "\n\n".join(part for part in parts if part)
     # Not `ModelCard.from_template`, which needs jinja2.
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}\n")
-
-
-def base_card_metadata(base_model: str | None, token: str | bool | None = None) -> dict[str, Any]:
-    """What a pruned model takes over from the card of its base model: license, language, data sets and task.
-
-    Args:
-        base_model: A local folder with a `README.md`, a Hub id, or `None`.
-        token: Access token for a gated or private base model.
-
-    Returns:
-        The metadata, `{}` when there is no card or it cannot be reached. That is logged and never an error: a long
-        run must not fail at its end because a card is missing.
-    """
-    import yaml
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HTTPError
-
-    if base_model is None:
-        return {}
-    try:
-        found = _load_card_data(base_model, token)
-    # HTTPError is the broken connection, OSError also the offline mode, ValueError also a name that is no Hub id.
-    except (EntryNotFoundError, HfHubHTTPError, HTTPError, OSError, ValueError, yaml.YAMLError) as error:
-        logger.info("No card of the base model %s to take the license and the language from: %s", base_model, error)
-        return {}
-    metadata = {name: found[name] for name in CARRIED_OVER if found.get(name)}
-    link = metadata.get("license_link")
-    if isinstance(link, str) and "://" not in link and is_hub_id(base_model):
-        # A link such as "LICENSE" means a file of the base model's repository, which the pruned one does not have.
-        metadata["license_link"] = f"https://huggingface.co/{base_model}/blob/main/{link}"
-    return metadata
-
-
-def _load_card_data(base_model: str, token: str | bool | None) -> dict[str, Any]:
-    from huggingface_hub import ModelCard
-
-    if Path(base_model).is_dir():
-        card = ModelCard.load(Path(base_model) / "README.md", ignore_metadata_errors=True)
-    else:
-        card = ModelCard.load(base_model, token=token, ignore_metadata_errors=True)  # type: ignore[arg-type]
-    return card.data.to_dict()
 
 
 def _metadata(result: PruningResult, config: dict[str, Any], base: dict[str, Any]) -> ModelCardData:
@@ -135,7 +93,7 @@ def _datasets(result: PruningResult, config: dict[str, Any], base: dict[str, Any
     listed = base.get("datasets") or []
     names = [listed] if isinstance(listed, str) else list(listed)
     for role in ("calibration", "search"):
-        names += use_sections.used_hub_datasets(result, config, role)
+        names += used_hub_datasets(result, config, role)
     return list(dict.fromkeys(names))
 
 

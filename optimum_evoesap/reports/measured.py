@@ -20,6 +20,7 @@ from ..data import DataError, TokenizedData
 from ..fitness.slices import SliceScorer
 from ..kernels.forward.fused_forward import fused_forward
 from ..models.loading import load_model
+from ..models.origin import absolute_if_local
 from ..models.processors import Processor, find_processor, load_processor
 from ..models.sparse_model import SparseModel
 from ..models.whole import run_whole
@@ -84,9 +85,9 @@ def measure_prunability(
         )
     if isinstance(tokenizer, (str, Path)):
         own = {name: value for name, value in model_kwargs.items() if name in ("token", "cache_dir")}
-        tokenizer = load_processor(str(tokenizer), **own)
+        tokenizer = load_processor(absolute_if_local(tokenizer), **own)
     if not isinstance(model, SparseModel):
-        path = str(model)
+        path = absolute_if_local(model)
         model = load_model(path, lambda bare: limits_of(config, bare.layers), **model_kwargs)
         tokenizer = find_processor(path, **model_kwargs) if tokenizer is None else tokenizer
     inputs = ModelInputs(model.model, config, tokenizer)

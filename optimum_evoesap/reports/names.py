@@ -9,16 +9,17 @@ from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Any
 
+from ..data.public_names import LOCAL_DATA
+
 
 LOCAL_MODEL = "a local model"
-LOCAL_DATA = "local data"
 
 _DATA_SUFFIXES = (".json", ".jsonl", ".json.gz", ".jsonl.gz", ".parquet", ".csv", ".tsv", ".txt", ".arrow")
 _PATH_START = re.compile(r"/.|\\|~\w*/|\.{1,2}(/|\\|$)|[A-Za-z]:[\\/]|file:")
 # One word of free text, without the marks that may enclose it; a Windows drive keeps its colon.
 _WORD = re.compile(r"""(?:[A-Za-z]:[\\/])?[^\s,;=|<>'"`()\[\]]+""")
 # `name@revision:samples` is how one data set of a mixture is written.
-_MIXTURE_ENTRY = re.compile(r"(?P<name>.*?)(?:@[^@:/\\]+)?(?::\d+)?")
+_MIXTURE_ENTRY = re.compile(r"(?P<name>.*?)(?P<rest>(?:@[^@:/\\]+)?(?::\d+)?)", re.DOTALL)
 
 
 def is_local_path(text: str) -> bool:
@@ -33,7 +34,8 @@ def is_hub_id(name: str | None) -> bool:
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
-    if not isinstance(name, str) or name.count("/") != 1 or is_local_path(name):
+    # The Hub's own check lets a line break at the end pass.
+    if not isinstance(name, str) or name.count("/") != 1 or re.search(r"\s", name) or is_local_path(name):
         return False
     try:
         validate_repo_id(name)
@@ -48,6 +50,20 @@ def dataset_names(mixture: Any) -> list[str]:
         return []
     entries = (entry.strip() for entry in mixture.split(","))
     return [_MIXTURE_ENTRY.fullmatch(entry)["name"] for entry in entries if entry]  # type: ignore[index]
+
+
+def public_dataset(mixture: str) -> str:
+    """A mixture with "local data" for each name that is not surely one of the Hub.
+
+    Args:
+        mixture: As the configuration names it. Where it is one path, all of it is "local data".
+    """
+    if is_local_path(mixture) and "," not in mixture:
+        return LOCAL_DATA
+    entries = [_MIXTURE_ENTRY.fullmatch(entry.strip()) for entry in mixture.split(",") if entry.strip()]
+    return ",".join(
+        (each["name"] if is_hub_id(each["name"]) else LOCAL_DATA) + each["rest"] for each in entries if each
+    )
 
 
 def without_local_paths(text: str, known_paths: Iterable[str] = ()) -> str:

@@ -15,10 +15,12 @@ from transformers import PreTrainedModel
 from ..calibration.criteria import PruningOrder
 from ..calibration.statistics import ExpertStatistics, LayerStatistics
 from ..models.hub_file import find_file
+from ..models.origin import ModelOrigin
 from ..models.short_repr import ShortRepr
 from ..models.size import dtype_name
 from ..run.versions import package_versions
-from .names import LOCAL_MODEL, clean_value, is_hub_id
+from .names import LOCAL_MODEL, is_hub_id
+from .public import public_data
 
 
 # JSON, which keeps every bit of a float: servers read all files of a checkpoint that end with .safetensors.
@@ -77,7 +79,7 @@ class Ranking(ShortRepr):
             order: The order that follows.
             data: Summary of the calibration data.
         """
-        name = model.config.name_or_path
+        name = ModelOrigin.of(model).name
         return cls(
             statistics,
             criterion,
@@ -87,7 +89,7 @@ class Ranking(ShortRepr):
             weights,
             dtype_name(model),
             model.config.model_type,
-            clean_value(dict(data)),
+            public_data(data),
             package_versions(),
         )
 

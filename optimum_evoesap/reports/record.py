@@ -50,7 +50,8 @@ def record_run(
     is_uniform = tuple(allocation) == replace(space, budget=sum(allocation)).uniform()
     not_compared_because = _why_not_compared(scores, config, data, is_uniform)
     return PruningResult(
-        base_model=model.config.name_or_path or None,
+        base_model=sparse_model.origin.name,
+        base_revision=sparse_model.origin.revision,
         model_type=model.config.model_type,
         criterion=ranked.criterion if ranked else config.criterion,
         criterion_scores=ranked.compared if ranked else {},

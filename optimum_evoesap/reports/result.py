@@ -23,7 +23,8 @@ class PruningResult(ShortRepr):
     """The record of one pruning run, written as `evoesap_result.json` next to the checkpoint.
 
     Attributes:
-        base_model: Hub id or path of the unpruned model (the teacher), `None` for a model made in memory.
+        base_model: Hub id or absolute path of the unpruned model (the teacher), `None` for a model made in memory.
+        base_revision: Commit of the Hub that it was loaded from, if it was.
         model_type: The `model_type` of its config.
         criterion: Name of the criterion that ordered the experts; `None` where the kept experts were given.
         criterion_scores: Where the criterion was to be chosen: the fitness that the order of each criterion reaches at
@@ -82,6 +83,7 @@ class PruningResult(ShortRepr):
     num_experts: list[int]
     allocation: list[int]
     kept_experts: dict[int, list[int]]
+    base_revision: str | None = None
     criterion_scores: dict[str, float] = field(default_factory=dict)
     protected_experts: dict[int, list[int]] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .figures import bar, domain_rows, score_rows, size_rows
-from .markdown import markdown_table
-from .names import LOCAL_MODEL, clean_value, is_hub_id
+from .markdown import code_span, markdown_table, plain
+from .names import LOCAL_MODEL, is_hub_id
+from .public import public_domains
 from .text import interval, score, share, spread, unsure
 
 
@@ -42,7 +43,7 @@ def method(result: PruningResult, config: dict[str, Any]) -> str:
     if result.applied_from:
         return (
             f"{removed} Which experts go was not found here: {_origin(result)} was applied, whose run ordered the "
-            f"experts of a sparse layer by the criterion `{result.criterion}`."
+            f"experts of a sparse layer by the criterion {code_span(str(result.criterion))}."
         )
     return f"{removed} {_choice(result, config)}"
 
@@ -50,7 +51,7 @@ def method(result: PruningResult, config: dict[str, Any]) -> str:
 def _choice(result: PruningResult, config: dict[str, Any]) -> str:
     strategy = config.get("allocation", "uniform")
     if result.fitness is not None and isinstance(strategy, str) and strategy != "uniform":
-        search = _SEARCHES.get(strategy, f"a search with the strategy `{strategy}`")
+        search = _SEARCHES.get(strategy, f"a search with the strategy {code_span(strategy)}")
         how = f"{search} that maximises {_goal(result)} chose how many of them go from each layer"
         if result.is_guarded:
             how = f"every sparse layer loses the same share, since nothing better was found by {search}"
@@ -60,7 +61,7 @@ def _choice(result: PruningResult, config: dict[str, Any]) -> str:
         how = "every sparse layer, of those that had different numbers of experts before, loses the same share"
     else:
         how = "how many go from each layer was given by the user"
-    order = f"Within a sparse layer the criterion `{result.criterion}` decides which experts go first"
+    order = f"Within a sparse layer the criterion {code_span(str(result.criterion))} decides which experts go first"
     if result.criterion_scores:
         order += f" (of {len(result.criterion_scores)} criteria it scores best at this budget)"
     if result.protected_experts:
@@ -104,10 +105,9 @@ def _domains(result: PruningResult, columns: list[str]) -> str:
     """The scores by domain of the held-out sequences; empty where these are of one."""
     if not result.domains:
         return ""
-    shown = [clean_value(name) for name in result.domains]
-    numbered = [f"{name} {place}" if shown.count(name) > 1 else name for place, name in enumerate(shown, 1)]
+    names = [plain(name) for name in public_domains(result)]
     header = ["Held-out sequences of", *columns, "Difference to uniform"]
-    return markdown_table(header, domain_rows(result.domains, numbered))
+    return markdown_table(header, domain_rows(result.domains, names))
 
 
 def criteria(result: PruningResult) -> str:
@@ -115,7 +115,9 @@ def criteria(result: PruningResult) -> str:
     if not result.criterion_scores:
         return ""
     ranked = sorted(result.criterion_scores.items(), key=lambda each: -each[1])
-    rows = [[f"`{name}`" + (", taken" if name == result.criterion else ""), score(value)] for name, value in ranked]
+    rows = [
+        [code_span(name) + (", taken" if name == result.criterion else ""), score(value)] for name, value in ranked
+    ]
     text = (
         f"With as many experts removed in the order of each criterion, the model reaches this value of "
         f"{_fitness_name(result)} on a few windows of the calibration data. It is that of the better of two "
@@ -136,7 +138,7 @@ def layers(result: PruningResult) -> str:
 
 
 def _fitness_name(result: PruningResult) -> str:
-    return "ESAP" if result.fitness == "esap" else f"the fitness `{result.fitness}`"
+    return "ESAP" if result.fitness == "esap" else f"the fitness {code_span(str(result.fitness))}"
 
 
 def _goal(result: PruningResult) -> str:
@@ -155,7 +157,7 @@ def _fitness_definition(result: PruningResult) -> str:
 
 def _verdict(result: PruningResult) -> str:
     if result.beats_uniform is None:
-        reason = f": {result.not_compared_because}" if result.not_compared_because else ""
+        reason = f": {plain(result.not_compared_because)}" if result.not_compared_because else ""
         return f"It was not compared with the uniform allocation on held-out sequences{reason}."
     held_out = "on held-out sequences, which the search never saw"
     where = " in the worst domain" if result.goal == "worst" else ""

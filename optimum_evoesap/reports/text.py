@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 
@@ -17,6 +18,22 @@ _COUNT_UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
 _BYTE_UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
+def one_line(text: str) -> str:
+    """Text of others, such as the name of a file, in one line that changes nothing beside it.
+
+    Line breaks and tabs become spaces. What a terminal obeys, what turns the direction of writing, and halves of
+    characters, which no file can hold, become a replacement character.
+
+    Args:
+        text: The text.
+    """
+    return "".join("\N{REPLACEMENT CHARACTER}" if _is_unsafe(each) else each for each in " ".join(text.split()))
+
+
+def _is_unsafe(letter: str) -> bool:
+    return unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
 def table(rows: Sequence[Sequence[str]], header: Sequence[str] | None = None) -> str:
     """A table whose columns line up: the first to the left, the others to the right.
 
@@ -24,7 +41,7 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str] | None = None) ->
         rows: Cells of each row, all of one length; at least one row.
         header: Cells of the header, as many.
     """
-    lines = [list(header), *rows] if header else list(rows)
+    lines = [[_in_place(cell) for cell in line] for line in ([header, *rows] if header else rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     text = [
         "  ".join(cell.rjust(width) if column else cell.ljust(width) for column, (cell, width) in enumerate(cells))
@@ -68,6 +85,11 @@ def duration(seconds: float) -> str:
     if seconds < 60:
         return f"{max(1, round(seconds))} s"
     return f"{seconds / 60:.2g} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _in_place(cell: str) -> str:
+    """A cell as it is, blanks too, where nothing in it is unsafe."""
+    return one_line(cell) if any(map(_is_unsafe, cell)) else cell
 
 
 def _short(number: int, units: Sequence[tuple[float, str]], space: str) -> str:

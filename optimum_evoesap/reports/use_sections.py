@@ -9,16 +9,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from .markdown import code_block, markdown_table
-from .names import clean_value, dataset_names, is_hub_id, is_local_path
+from .markdown import code_block, code_span, markdown_table, plain
+from .names import is_hub_id
+from .public import public_config, public_data, used_hub_datasets
 from .text import full_count
 
 
 if TYPE_CHECKING:
     from .result import PruningResult
-
-
-DATASET_FIELDS = {"calibration": "calibration_dataset", "search": "search_dataset"}
 
 
 def loading(result: PruningResult, repo_id: str | None, has_remote_code: bool = False) -> str:
@@ -80,7 +78,9 @@ def reproduction(result: PruningResult, config: dict[str, Any], repo_id: str | N
         f'pruner = MoEPruner.from_pretrained("{base}", config=config, dtype="auto", device_map="auto")\n'
         f"model = pruner.prune({', '.join(arguments)})"
     )
-    shown = json.dumps(clean_value(config, _local_datasets(config)), indent=2, ensure_ascii=False, default=str)
+    # Characters that no file can hold stay escaped.
+    shown = json.dumps(public_config(config, result), indent=2, ensure_ascii=False, default=str)
+    shown = "".join(each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in shown)
     return (
         f"## Reproducing it\n\nThe configuration of the run (seed {result.seed}):\n\n{code_block('json', shown)}\n\n"
         f"{code_block('python', code)}\n\n{again}"
@@ -96,13 +96,12 @@ def data(result: PruningResult, config: dict[str, Any]) -> str:
     """
     if not result.data:
         return ""
-    known_paths = _local_datasets(config)
     rows = []
     for role, entry in result.data.items():
-        description = clean_value(str(entry.get("description", "")), known_paths)
+        description = plain(str(public_data(entry, config).get("description", "")))
         counts = (entry.get(name) for name in ("sequences", "tokens", "scored_tokens"))
         numbers = ["" if count is None else full_count(count) for count in counts]
-        rows.append([role, description, *numbers, f"`{entry['fingerprint']}`" if entry.get("fingerprint") else ""])
+        rows.append([plain(role), description, *numbers, code_span(str(entry.get("fingerprint") or ""))])
     table = markdown_table(["Used for", "Data", "Sequences", "Tokens", "Scored tokens", "Fingerprint"], rows)
     whose = "these data of the run that found it" if result.applied_from else "these data"
     return f"## Data\n\nWhat the model keeps depends on {whose}; evaluate it on your own task.\n\n{table}"
@@ -110,29 +109,8 @@ def data(result: PruningResult, config: dict[str, Any]) -> str:
 
 def versions(result: PruningResult) -> str:
     """The packages that made it."""
-    rows = [[f"`{name}`", version] for name, version in result.versions.items()]
+    rows = [[code_span(name), plain(version)] for name, version in result.versions.items()]
     return f"## Versions\n\n{markdown_table(['Package', 'Version'], rows)}" if rows else ""
-
-
-def used_hub_datasets(result: PruningResult, config: dict[str, Any], role: str) -> list[str]:
-    """Hub ids of the data sets of a role that the run really read.
-
-    The configuration also holds names that were never read, such as a default when the caller gave own data or when
-    nothing was searched; so a name counts only where the record of the run has it too.
-
-    Args:
-        result: The record of the run.
-        config: The configuration of the run.
-        role: `"calibration"` or `"search"`.
-    """
-    description = str(result.data.get(role, {}).get("description", ""))
-    names = dataset_names(config.get(DATASET_FIELDS[role]))
-    return [name for name in names if is_hub_id(name) and name in description]
-
-
-def _local_datasets(config: dict[str, Any]) -> list[str]:
-    names = [name for field in DATASET_FIELDS.values() for name in dataset_names(config.get(field))]
-    return [name for name in names if is_local_path(name)]
 
 
 def _place(repo_id: str | None) -> str:

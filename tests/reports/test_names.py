@@ -50,7 +50,7 @@ def test_local_data_are_not_named(tmp_path, monkeypatch):
         f"local data (10 windows), {CODE} (20 windows) and local data"
     )
     assert cells(section(card, "Data"), "search")[0] == (
-        "from local data, about 1/3 of https://example.com/list.jsonl and 'local data'"
+        "from local data, about 1/3 of https:\\//example.com/list.jsonl and 'local data'"
     )
     assert card.data.datasets == [CODE]
     shown = json.loads(code_blocks(card, "json")[0])

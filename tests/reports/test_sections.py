@@ -117,4 +117,4 @@ def test_data_and_versions():
     assert cells(section(card, "Versions"), "`torch`") == ["2.13.0"]
 
     pipe = dataclasses.replace(UNIFORM, data={"calibration": {"description": "one | two\nthree"}})
-    assert "| one \\| two three |" in section(create_model_card(pipe, CONFIG), "Data")
+    assert "| one &#124; two three |" in section(create_model_card(pipe, CONFIG), "Data")
