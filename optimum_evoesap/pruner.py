@@ -23,10 +23,12 @@ from .checkpoint.files import (
     check_front_folder,
     check_output_folder,
     clear_partial_checkpoint,
+    output_folder,
     warn_of_replacement,
 )
 from .checkpoint.front import write_front
-from .checkpoint.push import plan_push
+from .checkpoint.push_checks import check_hub, plan_push
+from .checkpoint.rehearsal import rehearse
 from .checkpoint.remote_code import check_remote_code
 from .checkpoint.write import push_checkpoint, write_checkpoint
 from .configuration import EvoESAPConfig
@@ -41,6 +43,7 @@ from .models.size import model_size
 from .models.sparse_model import SparseModel
 from .models.whole import leaves_model_whole, run_alone
 from .reports.applied import applied_result, configuration_of, is_result, read_result
+from .reports.base_card import base_card_metadata
 from .reports.base_check import check_result, warn_of_another_base
 from .reports.front import Front
 from .reports.front_record import record_front
@@ -50,13 +53,15 @@ from .reports.ranking import Ranking
 from .reports.record import record_run
 from .reports.result import PruningResult
 from .run.breadth import warn_of_experts_hardly_reached, warn_of_one_domain
-from .run.folder_lock import FolderLock
+from .run.disk_errors import told_for, writing
+from .run.folder_lock import STATE_FOLDER, FolderLock
 from .run.inputs import ModelInputs
+from .run.saved_work import how_to_go_on
 from .run.state import RunState
 from .run.text_data import check_text_can_be_read
 from .run.trackers import Trackers
 from .search.allocation import AllocationSpace
-from .search.estimate import RunEstimate, estimate_run
+from .search.estimate import RunEstimate, estimate_run, size_of_checkpoint
 from .search.find import SearchData, SearchOutcome, find_allocation, find_allocations
 from .search.front import front_configs, front_spaces
 from .search.inputs import search_inputs
@@ -131,6 +136,8 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         name = Path(self.model.name_or_path).name or type(self.model).__name__
         self._trackers = Trackers(self.config.report_to, name, lambda: self.config.to_dict())
         self._state = RunState()
+        self._token: str | bool | None = None
+        self._card_of_base: dict[str, Any] | None = None
         self._is_whole = True
 
     @classmethod
@@ -178,7 +185,9 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
                 check_text_can_be_read(checked.config, path)
 
         sparse_model = load_model(path, check, **model_kwargs)
-        return cls(sparse_model, config, found[0])
+        pruner = cls(sparse_model, config, found[0])
+        pruner._token = model_kwargs.get("token")
+        return pruner
 
     @classmethod
     def _checked(
@@ -250,12 +259,23 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             check_remote_code(self.model)
         self._check_whole()
         _check_effect(calibration_data, search_data, result, ranking)
+        save_directory = output_folder(save_directory)
         if save_directory is not None:
             check_output_folder(save_directory, self.model.name_or_path)
             warn_of_replacement(save_directory)
-        with RunState(save_directory, resume) as state:
+        with (
+            told_for(save_directory, lambda: how_to_go_on(save_directory or "")),
+            RunState(save_directory, resume) as state,
+        ):
             if save_directory is not None:
                 clear_partial_checkpoint(save_directory)
+                check_output_folder(save_directory, self.model.name_or_path)
+            if save_directory is not None or push is not None:
+                self._rehearse(
+                    save_directory, 0 if result is not None else size_of_checkpoint(self.sparse_model, self.space)
+                )
+            if push is not None:
+                check_hub(**push)
             self._state = state
             try:
                 self._walk(calibration_data, search_data, result, ranking)
@@ -263,9 +283,10 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
                 self._state = RunState()  # stages that are called later are not of that run
                 self._trackers.finish()
             if save_directory is not None:
-                names = self._write(save_directory, remote_code=remote_code)
+                names = self._write_held(save_directory, state, remote_code=remote_code)
                 if push is not None:
-                    push_checkpoint(save_directory, names, self.config, self._applied_result(), **push)
+                    written = (save_directory, names, self.config, self._applied_result())
+                    push_checkpoint(*written, base_card=self._base_card(), **push)
             elif push is not None:
                 self.push_to_hub(remote_code=remote_code, **push)
         return self.model
@@ -465,9 +486,13 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         _check_effect(calibration_data, search_data, None, ranking)
         configs = front_configs(self.config, sparsities)
         front_spaces(configs, self.layers)
+        save_directory = output_folder(save_directory)
         if save_directory is not None:
             check_front_folder(save_directory, self.model.name_or_path)
-        with RunState(save_directory, resume) as state:
+        with (
+            told_for(save_directory, lambda: how_to_go_on(save_directory or "")),
+            RunState(save_directory, resume) as state,
+        ):
             self._state = state
             try:
                 if ranking is not None:
@@ -477,7 +502,9 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
                 self._state = RunState()
                 self._trackers.finish()
             if save_directory is not None:
-                write_front(save_directory, front, measured)
+                state.hold_again()
+                with writing(save_directory):
+                    write_front(save_directory, front, measured)
         return front
 
     @leaves_model_whole
@@ -588,9 +615,15 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             ValueError: Nothing is pruned yet, or `remote_code` with a model that brings code of its own.
         """
         self._applied_result()
-        check_output_folder(save_directory, self.model.name_or_path)
-        with FolderLock(save_directory):
-            self._write(save_directory, remote_code=remote_code, **save_kwargs)
+        folder = Path(save_directory).expanduser().absolute()
+        check_output_folder(folder, self.model.name_or_path)
+        kept = (
+            "The pruned model is in memory still, and an earlier result is as it was: see to the disk, and save again."
+        )
+        with told_for(folder, lambda: kept), FolderLock(folder):
+            clear_partial_checkpoint(folder)
+            check_output_folder(folder, self.model.name_or_path)
+            self._write(folder, remote_code=remote_code, **save_kwargs)
 
     def push_to_hub(
         self,
@@ -626,6 +659,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
                 self.config,
                 result,
                 repo_id,
+                self._base_card(),
                 private=private,
                 token=token,
                 revision=revision,
@@ -732,7 +766,31 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
 
     def _write(self, directory: str | Path, **options: Any) -> list[str]:
         written = (self.model, self.tokenizer, self.config, self._applied_result())
-        return write_checkpoint(directory, *written, ranking=self._ranking, **options)
+        card = self._base_card()
+        return write_checkpoint(directory, *written, ranking=self._ranking, base_card=card, **options)
+
+    def _write_held(self, directory: Path, state: RunState, **options: Any) -> list[str]:
+        """Once more where somebody removes the folder just then: all that goes into it is still in memory."""
+        state.hold_again()
+        try:
+            return self._write(directory, **options)
+        except FileNotFoundError:
+            if (directory / STATE_FOLDER).is_dir():
+                raise
+            state.hold_again()
+            return self._write(directory, **options)
+
+    def _rehearse(self, directory: Path | None, size: int) -> None:
+        """Make and check what is needed at the end, before the long work."""
+        self._base_card()
+        rehearse(directory, self.model, self.tokenizer, self.config, size)
+
+    def _base_card(self) -> dict[str, Any]:
+        """What the base model's card says, read once; the model itself is not asked for again."""
+        if self._card_of_base is None:
+            origin = self.sparse_model.origin
+            self._card_of_base = base_card_metadata(origin.name, self._token, origin.revision)
+        return self._card_of_base
 
     def _check_whole(self) -> None:
         """Every stage needs the unpruned model, all of it."""

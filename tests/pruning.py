@@ -41,8 +41,11 @@ def logits(model):
         return model(input_ids=TOKENS.to(model.device)).logits
 
 
-def make_pruner(model_type="olmoe", **options):
+def make_pruner(model_type="olmoe", base=None, **options):
     options = SMALL | options
     if not isinstance(options.get("allocation", ""), str):
         del options["sparsity"]  # it follows from the counts
-    return MoEPruner(make_model(model_type), EvoESAPConfig(**options))
+    model = make_model(model_type)
+    if base is not None:
+        model.config.name_or_path = base
+    return MoEPruner(model, EvoESAPConfig(**options))

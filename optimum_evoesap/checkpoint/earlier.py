@@ -53,17 +53,39 @@ def earlier_files(result: str | bytes | None, present: Iterable[str]) -> list[st
         The names, sorted; the result's own is not among them.
     """
     patterns = WEIGHTS if result is None else (*WEIGHTS, *_listed(result))
-    return sorted(name for name in set(present) if name != RESULT_NAME and any(_fits(name, each) for each in patterns))
+    return [name for name in fitting(present, patterns) if name != RESULT_NAME]
 
 
-def remove_earlier(directory: Path) -> None:
-    """Remove what an earlier result wrote into a folder; its result stays, by which the folder is known.
+def listed_files(result: str | bytes | None, present: Iterable[str]) -> list[str]:
+    """Of the files that are there, those that a result lists.
+
+    Args:
+        result: As for [`earlier_files`].
+        present: Likewise.
+
+    Returns:
+        The names, sorted; the result's own is not among them.
+    """
+    patterns = [] if result is None else _listed(result)
+    return [name for name in fitting(present, patterns) if name != RESULT_NAME]
+
+
+def fitting(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
+    """The names that fit one of some patterns, sorted.
+
+    Args:
+        names: Names of files, with `/` between the parts.
+        patterns: Patterns of as many parts.
+    """
+    patterns = list(patterns)
+    return sorted(name for name in set(names) if any(_fits(name, each) for each in patterns))
+
+
+def listed_in(directory: Path) -> list[str]:
+    """The files in a folder that the result in it lists; none where there is no result.
 
     Args:
         directory: The output folder.
-
-    Raises:
-        OSError: A file cannot be removed.
     """
     record = directory / RESULT_NAME
     # Only what lies in the folder itself: a link to another folder is never followed.
@@ -71,12 +93,17 @@ def remove_earlier(directory: Path) -> None:
     paths = [path for path in directory.rglob("*") if not path.is_dir() and path.parent.resolve().is_relative_to(root)]
     present = [path.relative_to(directory) for path in paths]
     names = [path.as_posix() for path in present if path.parts[0] != STATE_FOLDER]
-    for name in earlier_files(record.read_bytes() if record.is_file() else None, names):
-        (directory / name).unlink()
-        parent = (directory / name).parent
-        while parent != directory and not any(parent.iterdir()):
-            parent.rmdir()
-            parent = parent.parent
+    return listed_files(record.read_bytes() if record.is_file() else None, names)
+
+
+def checkpoints_of_others(directory: Path) -> list[str]:
+    """Weights and configs in a folder that the result in it does not list.
+
+    Args:
+        directory: The output folder.
+    """
+    present = [path.name for path in directory.iterdir() if not path.is_dir()]
+    return sorted({*fitting(present, (*WEIGHTS, "config.json"))} - {*listed_in(directory)})
 
 
 def _listed(text: str | bytes) -> list[str]:
@@ -87,17 +114,22 @@ def _listed(text: str | bytes) -> list[str]:
         return []  # no result of ours, so nothing beside it is known to be ours
     names = values.get("files") if isinstance(values, dict) else []
     if names is None:
-        return list(UNLISTED)
+        return [*WEIGHTS, *UNLISTED]
     # A file of others may list anything: names are compared with what is in the folder, and never followed out of it.
     listed = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
-    return [_literal(name) for name in listed if _is_inside(name)]
+    return [_literal(name) for name in listed if is_inside(name)]
 
 
 def _fits(name: str, pattern: str) -> bool:
     return name.count("/") == pattern.count("/") and fnmatchcase(name, pattern)
 
 
-def _is_inside(name: str) -> bool:
+def is_inside(name: str) -> bool:
+    """Whether the name of a file stays in the folder that it is joined to.
+
+    Args:
+        name: The name, with `/` between the parts.
+    """
     path = PurePosixPath(name)
     return not (path.is_absolute() or PureWindowsPath(name).drive or ".." in path.parts or "\\" in name)
 

@@ -8,15 +8,26 @@ import os
 import shutil
 from pathlib import Path
 
-from ..reports.front import FRONT_NAME
+from ..reports.front import FRONT_NAME, point_folders
 from ..reports.ranking import RANKING_NAME
-from ..reports.result import RESULT_NAME
-from ..run.durable import sync
+from ..reports.result import RESULT_NAME, PruningResult
 from ..run.folder_lock import LOCK_NAME, STATE_FOLDER
-from .earlier import remove_earlier
+from .earlier import checkpoints_of_others
+from .exchange import PARTIAL, check_places, is_exchanging, listed_names, undo_exchange
 
 
 logger = logging.getLogger(__name__)
+
+REHEARSAL = "rehearsal"
+
+
+def output_folder(directory: str | Path | None) -> Path | None:
+    """The absolute path of an output folder, so that it stays the same when the working directory changes.
+
+    Args:
+        directory: As the user gives it; `~` is the home folder.
+    """
+    return None if directory is None else Path(directory).expanduser().absolute()
 
 
 def check_output_folder(directory: str | Path, model_path: str | None = None) -> None:
@@ -31,9 +42,29 @@ def check_output_folder(directory: str | Path, model_path: str | None = None) ->
     """
     directory = Path(directory)
     _check_is_folder(directory, model_path)
-    if not directory.is_dir() or (directory / RESULT_NAME).is_file():
+    if not directory.is_dir() or is_exchanging(directory):
+        return  # what a killed run moved away is put back first, by whoever holds the folder
+    if (directory / RESULT_NAME).is_file():
+        _check_is_ours(directory)
         return
     _refuse(directory, [path.name for path in directory.iterdir() if path.name != STATE_FOLDER], "the pruned model")
+
+
+def _check_is_ours(directory: Path) -> None:
+    """A name proves nothing: the result has to be one, and to list the checkpoint beside it."""
+    try:
+        PruningResult.load(directory)
+    except ValueError as error:
+        raise FileExistsError(
+            f"What lies in {directory} is taken for that of others: {error}. Give another folder, or remove the file."
+        ) from error
+    others = checkpoints_of_others(directory)
+    if others:
+        raise FileExistsError(
+            f"{directory} holds {', '.join(others[:3])}{' and more' if len(others) > 3 else ''}, which its "
+            f"{RESULT_NAME} does not list, so it is not of that result and is not replaced: give another folder."
+        )
+    check_places(directory, listed_names(directory / RESULT_NAME))
 
 
 def check_front_folder(directory: str | Path, model_path: str | None = None) -> None:
@@ -49,8 +80,15 @@ def check_front_folder(directory: str | Path, model_path: str | None = None) -> 
     """
     directory = Path(directory)
     _check_is_folder(directory, model_path)
-    paths = directory.iterdir() if directory.is_dir() else ()
+    paths = list(directory.iterdir()) if directory.is_dir() else []
     _refuse(directory, [path.name for path in paths if not _is_of_front(path)], "the front")
+    try:
+        for folder in point_folders(directory) if paths else ():
+            PruningResult.load(folder)
+    except (ValueError, OSError) as error:
+        raise FileExistsError(
+            f"What lies in {directory} is taken for that of others: {error}. Give another folder, or remove the file."
+        ) from error
 
 
 def _is_of_front(path: Path) -> bool:
@@ -64,7 +102,11 @@ def _check_is_folder(directory: Path, model_path: str | None) -> None:
         raise FileExistsError(
             f"{directory} holds the model that is to be pruned; give another folder, so that it is not lost."
         )
-    if directory.is_file():
+    if directory.is_symlink() and not directory.exists():
+        raise FileExistsError(
+            f"{directory} is a link to {os.readlink(directory)}, which is not there: make it, or give another folder."
+        )
+    if os.path.lexists(directory) and not directory.is_dir():
         raise FileExistsError(f"{directory} is a file; give the path of a folder for what the run makes.")
 
 
@@ -84,45 +126,16 @@ def warn_of_replacement(directory: str | Path) -> None:
 
 
 def clear_partial_checkpoint(directory: str | Path) -> None:
-    """Remove what an earlier run was writing when it was killed.
+    """Remove what an earlier run was writing when it was killed, and put back what it had moved away.
 
     Raises:
         OSError: It cannot be removed; a run finds that out before its work.
     """
-    partial = Path(directory) / STATE_FOLDER / "checkpoint"
-    if partial.exists():
-        shutil.rmtree(partial)
-
-
-def file_names(folder: Path) -> list[str]:
-    """Names of all files below a folder, sorted, with `/` between the parts."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-
-
-def move_into_place(partial: Path, directory: Path) -> list[str]:
-    """Move the result first, by which the next run knows the folder as its own, and last the config, which loads.
-
-    Args:
-        partial: The whole checkpoint.
-        directory: The output folder; what an earlier result wrote into it is removed.
-
-    Returns:
-        The names of the files, with `/` between the parts.
-    """
-    names = file_names(partial)
-    for path in partial.rglob("*"):
-        sync(path)
-    (directory / "config.json").unlink(missing_ok=True)
-    # As long as anything of it is left the earlier result lists it, so that also a run after a kill removes it.
-    remove_earlier(directory)
-    os.replace(partial / RESULT_NAME, directory / RESULT_NAME)
-    for new in sorted(partial.iterdir(), key=lambda path: path.name == "config.json"):
-        old = directory / new.name
-        if new.is_dir() and old.is_dir():
-            shutil.rmtree(old)  # a folder, such as that of further chat templates, replaces only an empty one
-        os.replace(new, old)
-    sync(directory)
-    return names
+    undo_exchange(Path(directory))
+    for name in (PARTIAL, REHEARSAL):
+        path = Path(directory) / STATE_FOLDER / name
+        if path.exists():
+            shutil.rmtree(path)
 
 
 def remove_state(state: Path) -> None:

@@ -4,23 +4,26 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
-from collections.abc import Collection
-from dataclasses import replace
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..configuration import EvoESAPConfig
-from ..reports.base_card import base_card_metadata
-from ..reports.card import create_model_card
-from ..reports.names import clean_value, is_hub_id
+from ..models.size import model_size
+from ..reports.card import create_bare_card, create_model_card
 from ..reports.ranking import Ranking
 from ..reports.result import RESULT_NAME, PruningResult
+from ..run.disk_errors import writing
 from ..run.folder_lock import STATE_FOLDER
 from .claims import drop_claims
-from .files import clear_partial_checkpoint, file_names, move_into_place, remove_state
+from .exchange import PARTIAL, exchange, file_names
+from .files import clear_partial_checkpoint, remove_state
+from .public_files import write_public_files
 from .push import push_folder
 from .remote_code import CODE, check_remote_code, set_remote_code
+from .space import check_free_space
 from .verify import verify_written
 
 
@@ -42,6 +45,7 @@ def write_checkpoint(
     result: PruningResult,
     remote_code: bool = False,
     ranking: Ranking | None = None,
+    base_card: Mapping[str, Any] | None = None,
     **save_kwargs: Any,
 ) -> list[str]:
     """Save model, tokenizer, configurations, result and model card into `directory`.
@@ -58,35 +62,42 @@ def write_checkpoint(
         result: Written as `evoesap_result.json`, with the names of all files that are written.
         remote_code: Add the code that loads it with `trust_remote_code=True`, without this package.
         ranking: Written as `evoesap_ranking.json`, where the run measured one.
+        base_card: What the card takes over from that of the base model.
         **save_kwargs: Go to the model's `save_pretrained`, such as `max_shard_size`.
 
     Returns:
         The names of the files that were written, with `/` between the parts.
 
     Raises:
-        OSError: The folder cannot be written.
+        OSError: The folder cannot be written; what was in it is still there.
         ValueError: `remote_code` with a model that brings code of its own, or what was written would not load.
     """
     if remote_code:
         check_remote_code(model)
     directory = Path(directory)
     state = directory / STATE_FOLDER
-    partial = state / "checkpoint"
+    partial = state / PARTIAL
     clear_partial_checkpoint(directory)
     partial.mkdir(parents=True)
-    model.save_pretrained(partial, **save_kwargs)
-    has_remote_code = set_remote_code(partial, model, remote_code)
-    result.dropped_layers = drop_claims(partial)
-    verify_written(partial, model)
-    if tokenizer is not None:
-        tokenizer.save_pretrained(partial)
-    config.save_pretrained(partial)
-    if ranking is not None:
-        ranking.save(partial)
-    _write_card(partial, config, result, has_remote_code)
-    result.files = sorted({RESULT_NAME, *file_names(partial)})
-    result.save(partial)
-    names = move_into_place(partial, directory)
+    try:
+        with writing(partial):
+            check_free_space(partial, model_size(model)[1])
+            model.save_pretrained(partial, **save_kwargs)
+            has_remote_code = set_remote_code(partial, model, remote_code)
+            result.dropped_layers = drop_claims(partial)
+            verify_written(partial, model)
+            if tokenizer is not None:
+                tokenizer.save_pretrained(partial)
+            config.save_pretrained(partial)
+            if ranking is not None:
+                ranking.save(partial)
+            _write_card(partial, config, result, has_remote_code, base_card)
+            result.files = sorted({RESULT_NAME, *file_names(partial)})
+            result.save(partial)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)  # room for what comes now
+        raise
+    names = exchange(partial, directory)
     try:
         remove_state(state)
     except OSError as error:
@@ -100,6 +111,7 @@ def push_checkpoint(
     config: EvoESAPConfig,
     result: PruningResult,
     repo_id: str,
+    base_card: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> CommitInfo:
     """Push a saved checkpoint; its card, configuration and result then name the repository and no local file.
@@ -110,13 +122,13 @@ def push_checkpoint(
         config: The configuration of the run.
         result: Its record.
         repo_id: The repository.
+        base_card: As for [`write_checkpoint`].
         **options: Go to [`push_folder`].
     """
     with tempfile.TemporaryDirectory() as folder:
         public = Path(folder)
-        _write_without_local_paths(config, result, public)
-        has_remote_code = CODE.name in names
-        _write_card(public, config, result, has_remote_code, repo_id, options.get("token"))
+        write_public_files(public, result, config)
+        _write_card(public, config, result, CODE.name in names, base_card, repo_id)
         return push_folder(directory, repo_id, names=names, in_place_of=public, **options)
 
 
@@ -125,22 +137,16 @@ def _write_card(
     config: EvoESAPConfig,
     result: PruningResult,
     has_remote_code: bool,
+    base_card: Mapping[str, Any] | None,
     repo_id: str | None = None,
-    token: str | bool | None = None,
 ) -> None:
-    base = base_card_metadata(result.base_model, token=token)
-    card = create_model_card(
-        result, config.to_dict(), base_card_data=base, repo_id=repo_id, has_remote_code=has_remote_code
-    )
+    values, base = config.to_dict(), dict(base_card or {})
+    try:
+        card = create_model_card(result, values, base_card_data=base, repo_id=repo_id, has_remote_code=has_remote_code)
+    except Exception:
+        # It is an ornament: whatever is wrong with a text in it must not lose the result of a long run.
+        logger.warning(
+            "The model card cannot be made, so that README.md says little; please report this.", exc_info=True
+        )
+        card = create_bare_card()
     card.save(folder / "README.md")
-
-
-def _write_without_local_paths(config: EvoESAPConfig, result: PruningResult, directory: Path) -> None:
-    """Write config and result for the public, without the names of files of this machine."""
-    EvoESAPConfig(**clean_value(config.to_dict())).save_pretrained(directory)
-    data = {kind: clean_value(summary) for kind, summary in result.data.items()}
-    base_model = result.base_model if is_hub_id(result.base_model) else None
-    applied_from = dict(result.applied_from)
-    for name in applied_from.keys() & {"result", "base_model"}:
-        applied_from[name] = applied_from[name] if is_hub_id(applied_from[name]) else None
-    replace(result, base_model=base_model, data=data, applied_from=applied_from).save(directory)

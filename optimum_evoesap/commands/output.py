@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,7 @@ def add_output_options(group: _ArgumentGroup) -> None:
         "-o",
         "--output",
         required=True,
+        type=os.path.expanduser,
         help="New or empty folder for the pruned model, or one with an earlier result, which is then replaced.",
     )
     add_option(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from argparse import ArgumentParser, Namespace
 
 from optimum.commands.base import BaseOptimumCLICommand
@@ -38,6 +39,7 @@ class SweepCommand(BaseOptimumCLICommand):
             "-o",
             "--output",
             required=True,
+            type=os.path.expanduser,
             help="New or empty folder for the results, or one with an earlier front, which is then replaced.",
         )
         add_dry_run(output)

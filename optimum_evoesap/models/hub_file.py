@@ -56,6 +56,25 @@ def find_file(
     return _download(str(place), name, revision, token, cache_dir)
 
 
+def check_token(token: str | bool | None) -> None:
+    """Raise where an access token, given or stored, cannot be one; what sends it would show it in an error.
+
+    Args:
+        token: As `from_pretrained` takes it.
+
+    Raises:
+        ValueError: It holds characters that no token has.
+    """
+    from huggingface_hub import get_token
+
+    text = token if isinstance(token, str) else get_token() if token is not False else None
+    if text is not None and not (text.isascii() and text.isprintable() and text == text.strip() and text):
+        raise ValueError(
+            "The access token holds a blank, a line break or another character that no token has: copy it once more "
+            "from https://huggingface.co/settings/tokens."
+        )
+
+
 def is_path(place: str) -> bool:
     """Whether this can only be a path, and is no id of a repository on the Hub."""
     return place.startswith((".", "/", "~")) or place.count("/") > 1
@@ -68,6 +87,7 @@ def _download(
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
     from transformers.utils.hub import extract_commit_hash
 
+    check_token(token)
     try:
         path = hf_hub_download(repo_id, name, revision=revision, token=token, cache_dir=cache_dir)
     except LocalEntryNotFoundError:

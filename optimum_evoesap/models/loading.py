@@ -17,7 +17,7 @@ from transformers import (
 
 from ..adapters.structure import build_on_meta
 from .classes import ModelChoice, choose_model
-from .hub_file import is_path
+from .hub_file import check_token, is_path
 from .loaded_weights import load_weights
 from .origin import absolute_if_local
 from .processors import source_kwargs
@@ -101,6 +101,7 @@ def _overrides(model_kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _load_config(path: str, source: dict[str, Any], overrides: dict[str, Any]) -> PretrainedConfig:
+    check_token(source.get("token"))
     if is_path(path) and not Path(path).is_dir():
         raise FileNotFoundError(f"There is no folder {path}; give the folder of a model, or the id of one on the Hub.")
     if isinstance(overrides.get("config"), PretrainedConfig):

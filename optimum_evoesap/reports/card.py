@@ -67,6 +67,15 @@ def create_model_card(
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}\n")
 
 
+def create_bare_card() -> ModelCard:
+    """The card of a model of which nothing more can be said."""
+    from huggingface_hub import ModelCard, ModelCardData
+
+    data = ModelCardData(library_name="transformers", tags=list(TAGS))
+    text = "A model with experts removed by optimum-evoesap; `evoesap_result.json` is the record of the run."
+    return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}\n")
+
+
 def _metadata(result: PruningResult, config: dict[str, Any], base: dict[str, Any]) -> ModelCardData:
     from huggingface_hub import ModelCardData
 

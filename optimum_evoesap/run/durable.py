@@ -7,6 +7,8 @@ import os
 import uuid
 from pathlib import Path
 
+from .disk_errors import writing
+
 
 PARTIAL_SUFFIX = ".partial"
 
@@ -23,7 +25,7 @@ def write_durably(path: Path, content: bytes) -> None:
     """
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL_SUFFIX}")
     try:
-        with open(partial, "xb") as file:
+        with writing(path), open(partial, "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

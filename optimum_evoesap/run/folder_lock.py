@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,8 @@ from filelock import FileLock, Timeout
 
 STATE_FOLDER = ".evoesap"
 LOCK_NAME = "lock"
+
+logger = logging.getLogger(__name__)
 
 # Each fails only when another run ends in just that moment, or where something is wrong with the folder.
 _ATTEMPTS = 100
@@ -66,6 +69,19 @@ class FolderLock:
                 folder.rmdir()
             except OSError:
                 break  # it holds a result, or the state of a run that did not end
+
+    def hold_again(self) -> None:
+        """Make the folder once more and take its lock, where somebody has removed them while they were held.
+
+        Raises:
+            FolderInUseError: Another run has the folder by now.
+            OSError: It cannot be made.
+        """
+        if self._holds_the_file_in_place():
+            return
+        logger.warning("%s was removed while a run writes into it; it is made again.", self.folder)
+        self._lock.release()
+        self.__enter__()
 
     def _acquire(self) -> None:
         for attempts_left in reversed(range(_ATTEMPTS)):

@@ -33,6 +33,18 @@ def saved_work(output: str | Path) -> list[str]:
     return saved + [_words(name, number) for name, number in counts.items() if number]
 
 
+def how_to_go_on(output: str | Path) -> str:
+    """After an error says in a sentence or two what is kept in an output folder, and how to go on.
+
+    Args:
+        output: The output folder of the run.
+    """
+    saved = saved_work(output)
+    kept = f"What is finished is kept there ({', '.join(saved)})" if saved else "Nothing of this run is kept there yet"
+    then = "the same again goes on from there" if saved else "start again"
+    return f"{kept}, and an earlier result is as it was: see to the disk, then {then}."
+
+
 def _words(series: str, number: int) -> str:
     plural = "s" * (number != 1)
     if series.startswith(RANKING):

@@ -72,6 +72,16 @@ class RunState:
         if self._lock is not None:
             self._lock.__exit__(kind, error, traceback)
 
+    def hold_again(self) -> None:
+        """Make the folder again, where somebody has removed it meanwhile; what was kept in it is found anew.
+
+        Raises:
+            FolderInUseError: Another run has the folder by now.
+            OSError: It cannot be made.
+        """
+        if self._lock is not None:
+            self._lock.hold_again()
+
     def key(self, model: PreTrainedModel, *parts: Any) -> str:
         """The fingerprint of a piece of work.
 
@@ -103,6 +113,7 @@ class RunState:
             statistics: The statistics.
         """
         if self._folder is not None:
+            self.hold_again()
             write_tensors(self._folder / "statistics.safetensors", key, *statistics.to_tensors())
 
     def load_series(self, name: str, key: str, read: Callable[[Any], Content]) -> list[Content]:
@@ -141,6 +152,7 @@ class RunState:
         taken = self._numbers.setdefault(name, set())
         # The place of a piece that was damaged or of another run is free.
         number = next(each for each in count() if each not in taken)
+        self.hold_again()
         write_json(self._folder / f"{name}-{number:06d}.json", key, content)
         taken.add(number)
 

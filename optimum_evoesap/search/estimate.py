@@ -88,7 +88,7 @@ def estimate_run(
         ValueError: The model gives NaN or infinite values.
     """
     space, config = next(iter(aims.items()))
-    checkpoint_bytes = _checkpoint_bytes(sparse_model, space) if len(aims) == 1 else 0
+    checkpoint_bytes = size_of_checkpoint(sparse_model, space) if len(aims) == 1 else 0
     data = inputs.prepared
     search, holdout = inputs.holdout_split(data["search"]) if "search" in data else (None, None)
     scored = None if search is None else _first_scored(inputs, search)
@@ -102,6 +102,19 @@ def estimate_run(
         stages += _of_searches(aims, timings, (search, holdout, broad))
     device, host = _memory(sparse_model.model.device, timings, search, broad)
     return RunEstimate(tuple(stages), device, host, checkpoint_bytes)
+
+
+def size_of_checkpoint(sparse_model: SparseModel, space: AllocationSpace) -> int:
+    """About the size of the checkpoint that is written: that of the uniform allocation.
+
+    Args:
+        sparse_model: The unpruned model.
+        space: The allocations that are allowed.
+    """
+    layers = sparse_model.layers
+    removed = [count // len(layer.blocks) for count, layer in zip(space.uniform(), layers)]
+    gone = [count * size for count, size in zip(removed, removable_sizes(sparse_model.model, layers))]
+    return checkpoint_size(sparse_model.model) - sum(gone)
 
 
 def _first_scored(inputs: ModelInputs, search: TokenizedData) -> Batch | None:
@@ -185,10 +198,3 @@ def _memory(
         return 0, teacher + waiting
     on_device = min(teacher, DEVICE_BYTES) + min(waiting, WAITING_BYTES)
     return timings.device_bytes + on_device, teacher + waiting - on_device
-
-
-def _checkpoint_bytes(sparse_model: SparseModel, space: AllocationSpace) -> int:
-    layers = sparse_model.layers
-    removed = [count // len(layer.blocks) for count, layer in zip(space.uniform(), layers)]
-    gone = [count * size for count, size in zip(removed, removable_sizes(sparse_model.model, layers))]
-    return checkpoint_size(sparse_model.model) - sum(gone)

@@ -3,19 +3,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import os
-from pathlib import Path
 
 import pytest
 from transformers import AutoTokenizer
 
 from optimum_evoesap import PruningResult
-from optimum_evoesap.checkpoint.earlier import earlier_files, remove_earlier
-from optimum_evoesap.checkpoint.files import file_names
+from optimum_evoesap.checkpoint.earlier import earlier_files, listed_in
+from optimum_evoesap.checkpoint.exchange import file_names
 from tests.checkpoint.checkpoints import TINY_MOE
 from tests.checkpoint.pushing import REPO, push
 from tests.pruning import make_pruner, rows
+from tests.reports.results import SEARCHED
 
 
 def prune(folder, tokenizer=None):
@@ -49,25 +49,6 @@ def test_nothing_of_an_earlier_result_stays_beside_another(is_listed, tmp_path):
     assert not (tmp_path / "out" / "additional_chat_templates").exists()
 
 
-def test_a_kill_while_files_are_removed_loses_no_name(tmp_path, monkeypatch):
-    prune(tmp_path / "out", AutoTokenizer.from_pretrained(TINY_MOE))
-    remove, removed = os.unlink, []
-
-    def unlink(path, *args, **kwargs):
-        if len(removed) == 2:
-            raise KeyboardInterrupt
-        if Path(path).parent.name == "out" and Path(path).name != "config.json":
-            removed.append(path)
-        remove(path, *args, **kwargs)
-
-    monkeypatch.setattr(os, "unlink", unlink)
-    monkeypatch.setattr(Path, "unlink", lambda path, missing_ok=False: unlink(path) if path.exists() else None)
-    with pytest.raises(KeyboardInterrupt):
-        remove_earlier(tmp_path / "out")
-    monkeypatch.undo()
-    assert not [name for name in prune(tmp_path / "out") if "token" in name]
-
-
 @pytest.mark.parametrize(
     "files", [["../precious"], ["/etc/passwd"], [5, None, {}], "notes", {"a": 1}, ["link/precious"], ["n*", "[n]otes"]]
 )
@@ -79,7 +60,7 @@ def test_a_list_of_others_removes_nothing_else(files, tmp_path):
         path.write_text("mine")
     (tmp_path / "out" / "link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "out" / "evoesap_result.json").write_text(json.dumps({"files": files}))
-    remove_earlier(tmp_path / "out")
+    assert listed_in(tmp_path / "out") == []
     assert all(path.is_file() for path in kept)
 
 
@@ -93,13 +74,14 @@ def test_a_push_removes_what_an_earlier_one_wrote(hub_server, tmp_path, small):
     (small / "more").mkdir()
     for name in first[1:2] + first[4:]:
         (small / name).write_text("{{ 1 }}")
-    (small / "evoesap_result.json").write_text(json.dumps({"files": first}))
-    (small / "notes.md").write_text("mine")
+    dataclasses.replace(SEARCHED, files=first).save(small)
     push(hub_server, tmp_path / "home", small)
-    assert set(hub_server.files(REPO)) == {*first, "notes.md"}
-    for name in (first[1], first[4], "notes.md"):
+    assert set(hub_server.files(REPO)) == {*first}
+    files = hub_server.repositories[REPO].commit("main").files
+    hub_server.repositories[REPO].add_commit("main", "a file of the user", files | {"notes.md": b"mine"})
+    for name in (first[1], first[4]):
         (small / name).unlink()
-    (small / "evoesap_result.json").write_text(json.dumps({"files": [first[0], *first[2:4]]}))
+    dataclasses.replace(SEARCHED, files=[first[0], *first[2:4]]).save(small)
     push(hub_server, tmp_path / "home", small)
-    assert len(hub_server.pushed_commits(REPO)) == 2
+    assert len(hub_server.pushed_commits(REPO)) == 3
     assert set(hub_server.files(REPO)) == {"config.json", "evoesap_result.json", "model.safetensors", "notes.md"}

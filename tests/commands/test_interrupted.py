@@ -99,6 +99,7 @@ def test_ctrl_c_in_the_push(cli, options, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("optimum_evoesap.pruner.plan_push", lambda *_, **__: {"repo_id": "me/model"})
+    monkeypatch.setattr("optimum_evoesap.pruner.check_hub", lambda **_: None)
     monkeypatch.setattr("optimum_evoesap.pruner.push_checkpoint", interrupted)
     out = tmp_path / "out"
     code, _, error = cli("prune", *options, "-o", out, "--push-to-hub", "--hub-model-id", "me/model")
