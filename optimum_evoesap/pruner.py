@@ -574,7 +574,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             return None
         data = record.data.get("calibration", {})
         made = (self.statistics, self._ranked.criterion, self._ranked.scores, self._ranked.order, data)
-        return Ranking.of(self.model, weights, *made)
+        return Ranking.of(self.model, weights, *made, self.sparse_model.origin)
 
     def _apply_result(self, given: Any) -> PreTrainedModel:
         result = read_result(given, self.sparse_model)

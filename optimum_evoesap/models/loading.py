@@ -19,7 +19,7 @@ from ..adapters.structure import build_on_meta
 from .classes import ModelChoice, choose_model
 from .hub_file import check_token, is_path
 from .loaded_weights import load_weights
-from .origin import absolute_if_local
+from .origin import ModelOrigin, absolute_if_local
 from .processors import source_kwargs
 from .quantization import check_quantization, dequantizing, drop_empty_quantization
 from .sparse_model import SparseModel
@@ -64,7 +64,9 @@ def load_model(
     check(bare)
     check_quantization(config, model_kwargs.get("quantization_config"), path)
     model, _ = load_weights(choice.loader, path, **model_kwargs)
-    return bare.bind(model)
+    found = bare.bind(model)
+    found.origin = ModelOrigin.loaded(path, source)
+    return found
 
 
 def load_bare_model(path: str, **model_kwargs: Any) -> PreTrainedModel:

@@ -67,6 +67,7 @@ class Ranking(ShortRepr):
         scores: dict[int, torch.Tensor],
         order: PruningOrder,
         data: Mapping[str, Any],
+        origin: ModelOrigin,
     ) -> Ranking:
         """That of a model which is still whole.
 
@@ -78,8 +79,9 @@ class Ranking(ShortRepr):
             scores: What it gave.
             order: The order that follows.
             data: Summary of the calibration data.
+            origin: Where the model came from.
         """
-        name = ModelOrigin.of(model).name
+        name = origin.name
         return cls(
             statistics,
             criterion,
