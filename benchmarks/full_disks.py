@@ -20,7 +20,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +185,23 @@ def vanishing(place: Path, expected: dict[str, bytes], at: int) -> dict[str, Any
         return {"case": "vanishes", "at": at, "first": first, "again": first, "is_equal": contents(folder) == expected}
 
 
+def filling(place: Path, earlier: Path, expected: dict[str, bytes], at: int) -> dict[str, Any]:
+    """A disk that something else fills while the run is in its so many-th forward pass; then that is gone."""
+    with disk(place):
+        folder, other = place / "out", place / "other"
+        shutil.copytree(earlier, folder)
+
+        def fill() -> None:
+            with suppress(OSError), open(other, "wb", buffering=0) as file:
+                while file.write(b"x" * 4096):
+                    pass
+
+        first = attempt(folder, Counted(at, fill))
+        other.unlink()
+        again = attempt(folder) if first["ended"] != "finished" else first
+        return {"case": "fills", "at": at, "first": first, "again": again, "is_equal": contents(folder) == expected}
+
+
 def is_kept(case: dict[str, Any]) -> bool:
     """Whether a case is as promised."""
     first, again = case["first"], case["again"]
@@ -210,9 +227,10 @@ def all_cases(sizes: int, times: int) -> Iterator[dict[str, Any]]:
         rooms = [0, 4096, 8192, 16384, 32768, 65536, *(draw.randrange(size + 200_000) for _ in range(sizes))]
         # Where nothing is left but for the last, small files.
         rooms += [size - 4096 * step for step in range(0, 24, 3)]
-        for room in rooms[: sizes + 14] if sizes > 4 else rooms[1 : sizes + 1] + rooms[-2:]:
+        for room in rooms if sizes > 4 else rooms[1 : sizes + 1] + rooms[-2:]:
             yield full(place, folder / "earlier", expected, room)
         for _ in range(times):
+            yield filling(place, folder / "earlier", expected, draw.randrange(1, whole.count + 1))
             yield vanishing(place, expected, draw.randrange(1, whole.count + 1))
 
 
@@ -220,7 +238,9 @@ def main() -> None:
     """Do all cases, in namespaces of their own."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, default=20, help="Disks of random sizes.")
-    parser.add_argument("--vanishing", type=int, default=10, help="Folders that are removed at random moments.")
+    parser.add_argument(
+        "--vanishing", type=int, default=10, help="Disks that are filled, and folders removed, at random moments."
+    )
     arguments = parser.parse_args()
     if IN_NAMESPACE not in os.environ:
         command = [*UNSHARE, sys.executable, "-m", "benchmarks.full_disks", *sys.argv[1:]]

@@ -86,7 +86,8 @@ def _save(save: Callable[[Path], Any], folder: Path, name: str) -> None:
         raise
     except Exception as error:
         # Whatever a value in it leads to: the same would happen after the work.
+        reason = " ".join(str(error).split())
         raise ValueError(
-            f"{name} of the model cannot be saved, so the pruned model could not be either: {error}. Correct that "
-            "value of the loaded model, or in the files that it is loaded from."
+            f"{name} of the model cannot be saved, so the pruned model could not be either; correct it in the loaded "
+            f"model, or in the files that it is loaded from: {reason}"
         ) from error

@@ -71,3 +71,59 @@ def test_what_a_killed_run_left_and_cannot_be_removed_is_found_before_the_work(t
     pruner.calibrate = lambda *_: pytest.fail("the long work must not start")
     with pytest.raises(PermissionError):
         pruner.prune(tmp_path / "out", rows())
+
+
+@pytest.mark.parametrize("text", ["not json", "{}", "[1]", '{"files": ["config.json", "model.safetensors"]}'])
+def test_a_name_alone_makes_no_folder_ours(tmp_path, text):
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_text("of somebody")
+    (tmp_path / "evoesap_result.json").write_text(text)
+    with pytest.raises(FileExistsError, match="is taken for that of others"):
+        make_pruner().prune(tmp_path, rows(), rows())
+    assert (tmp_path / "model.safetensors").read_text() == "of somebody"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "config.json",
+        "evoesap_result.json",
+        "model.safetensors",
+    ]
+
+
+def test_weights_that_the_result_does_not_list(tmp_path):
+    make_pruner(allocation="uniform").prune(tmp_path, rows())
+    (tmp_path / "pytorch_model.bin").write_text("of somebody")
+    with pytest.raises(FileExistsError, match=r"pytorch_model.bin, which its evoesap_result.json does not list"):
+        make_pruner(allocation="uniform").prune(tmp_path, rows())
+
+
+def test_a_front_of_others(tmp_path):
+    (tmp_path / "evoesap_front.json").write_text("not json")
+    with pytest.raises(FileExistsError, match="is taken for that of others"):
+        make_pruner().front([0.25], rows(), rows(), save_directory=tmp_path)
+
+
+def test_links_and_the_home_folder(tmp_path, monkeypatch):
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileExistsError, match="is a link to .*nowhere, which is not there"):
+        make_pruner().prune(tmp_path / "dangling", rows(), rows())
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    make_pruner(allocation="uniform").prune(tmp_path / "link", rows())
+    assert (tmp_path / "real" / "config.json").is_file() and (tmp_path / "link").is_symlink()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    pruner = make_pruner(allocation="uniform")
+    pruner.prune("~/home", rows())
+    pruner.save_pretrained("~/again")
+    assert (tmp_path / "home" / "config.json").is_file() and (tmp_path / "again" / "config.json").is_file()
+    assert not (tmp_path / "~").exists()
+    MoEPruner.from_pretrained("~/home", EvoESAPConfig(sparsity=0.25))
+
+
+def test_the_working_directory_may_change_while_it_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    pruner = make_pruner(allocation="uniform")
+    calibrate = pruner.calibrate
+    pruner.calibrate = lambda *given: (os.chdir(tmp_path / "elsewhere"), calibrate(*given))[1]
+    pruner.prune("out", rows())
+    assert (tmp_path / "out" / "config.json").is_file() and not list((tmp_path / "elsewhere").iterdir())
