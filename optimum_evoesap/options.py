@@ -78,7 +78,9 @@ class EvoESAPOptions:
         "Further windows, as a share of search_samples, that the search never sees and on which the result is "
         "compared with the uniform allocation; taken from the counts where a mixture writes them. 0 turns it off.",
     )
-    sequence_length: int = _option(4096, "Tokens in a window.")
+    sequence_length: int = _option(
+        4096, "Tokens in a window; no more than the model was made for (its max_position_embeddings)."
+    )
     batch_size: int | None = _option(
         None,
         "Windows in one forward pass; by default 4 on the CPU, and on a GPU as many as hold 16384 tokens. Where they "

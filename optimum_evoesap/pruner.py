@@ -60,6 +60,7 @@ from .run.saved_work import how_to_go_on
 from .run.state import RunState
 from .run.text_data import check_text_can_be_read
 from .run.trackers import Trackers
+from .run.window_length import with_fitting_windows
 from .search.allocation import AllocationSpace
 from .search.estimate import RunEstimate, estimate_run, size_of_checkpoint
 from .search.find import SearchData, SearchOutcome, find_allocation, find_allocations
@@ -91,8 +92,9 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             tokenized or images read, and saved with the checkpoint.
 
     Attributes:
-        config: The choices, fixed from the start. Only the allocation that `apply` is given enters it later, and for
-            data that were given in memory it names no data set.
+        config: The choices, fixed from the start, with windows that are no longer than what the model reads. Only the
+            allocation that `apply` is given enters it later, and for data that were given in memory it names no data
+            set.
         sparse_model: The model with its structure and its sparse layers, as `layers`.
         sparse_layers: Decoder-layer indices of the sparse layers.
         space: The allocations that the config allows.
@@ -123,7 +125,8 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         self.layers = self.sparse_model.layers
         self.sparse_layers = self.sparse_model.indices
         self.tokenizer = tokenizer
-        self._config = EvoESAPConfig() if config is None else copy.deepcopy(config)
+        config = EvoESAPConfig() if config is None else copy.deepcopy(config)
+        self._config = with_fitting_windows(config, self.model.config)
         self.space = allocation_space(self.config, self.layers, self.model)
         if self.config.allocation != "uniform":
             self.sparse_model.check_rebuild()
@@ -175,17 +178,17 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
                 raise ValueError(f"The model is loaded already; {', '.join(model_kwargs)} would have no effect.")
             return cls._checked(SparseModel(model_or_path), config, tokenizer, result)
         path = absolute_if_local(model_or_path)
-        found = [tokenizer]
+        found: dict[str, Any] = {"tokenizer": tokenizer}
 
         def check(bare: SparseModel) -> None:
-            checked = cls._checked(bare, config, None, result)
+            found["config"] = cls._checked(bare, config, None, result).config
             if tokenizer is None:
-                found[0] = find_processor(path, **model_kwargs)
-            if found[0] is None and result is None:
-                check_text_can_be_read(checked.config, path)
+                found["tokenizer"] = find_processor(path, **model_kwargs)
+            if found["tokenizer"] is None and result is None:
+                check_text_can_be_read(found["config"], path)
 
         sparse_model = load_model(path, check, **model_kwargs)
-        pruner = cls(sparse_model, config, found[0])
+        pruner = cls(sparse_model, **found)
         pruner._token = model_kwargs.get("token")
         return pruner
 

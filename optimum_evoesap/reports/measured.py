@@ -27,6 +27,7 @@ from ..models.whole import run_whole
 from ..run.breadth import FEW_TOKENS
 from ..run.inputs import ModelInputs
 from ..run.state import RunState
+from ..run.window_length import with_fitting_windows
 from ..search.allocation import AllocationSpace, budget_of
 from ..search.curves import Curve
 from ..search.layer_curves import candidate_of, cheapest_by_curves, measure_curves, score_all
@@ -78,8 +79,8 @@ def measure_prunability(
         >>> {each.sparsity: each.fitness for each in found.outlooks}
         ```
     """
-    config = with_few_windows(config or EvoESAPConfig(criterion=CRITERION))
-    if config.criterion == AUTO:
+    wanted = config or EvoESAPConfig(criterion=CRITERION)
+    if wanted.criterion == AUTO:
         raise ValueError(
             f"criterion={AUTO!r} chooses by the score at one sparsity, and here there are several: name a criterion."
         )
@@ -88,8 +89,9 @@ def measure_prunability(
         tokenizer = load_processor(absolute_if_local(tokenizer), **own)
     if not isinstance(model, SparseModel):
         path = absolute_if_local(model)
-        model = load_model(path, lambda bare: limits_of(config, bare.layers), **model_kwargs)
+        model = load_model(path, lambda bare: limits_of(wanted, bare.layers), **model_kwargs)
         tokenizer = find_processor(path, **model_kwargs) if tokenizer is None else tokenizer
+    config = with_few_windows(with_fitting_windows(wanted, model.model.config))
     inputs = ModelInputs(model.model, config, tokenizer)
     return run_whole(model.model, inputs, lambda: _measure_on(model, config, inputs, data, sparsities))
 

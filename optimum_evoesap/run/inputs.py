@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from ..configuration import EvoESAPConfig
 from ..data import TOKEN_TENSORS, DataError, DataOptions, TokenizedData, prepare_data
 from ..models.batching import batch_size_for
+from ..models.context import context_length
 from ..models.output_head import find_output_head
 from ..models.processors import Processor
 
@@ -75,6 +76,7 @@ class ModelInputs:
         name, placeholders = f"{kind} data", self._placeholder_tokens()
         data = prepare_data(source, self._options(kind), self._tokenizer, vocab_size, name, placeholders)
         self._check_inputs(data, name)
+        self._check_lengths(data, name)
         if kind == "search" and self._config.goal == "worst" and not data.mixture:
             raise DataError(
                 f"{name}: goal='worst' needs data of several domains, and these are of one: give a mixture "
@@ -190,6 +192,16 @@ class ModelInputs:
         tokens = (getattr(self._model.config, attribute, None) for attribute in _PLACEHOLDER_ATTRIBUTES)
         return {token for token in tokens if isinstance(token, int)}
 
+    def _check_lengths(self, data: TokenizedData, name: str) -> None:
+        """Raise where a window that was made elsewhere is longer than what the model reads."""
+        most = context_length(self._model.config)
+        longest = max(map(_last_position, data.sequences)) + 1
+        if most is not None and longest > most:
+            raise DataError(
+                f"{name}: a window has {longest} positions, and {type(self._model).__name__} was made for {most} "
+                "(max_position_embeddings): give shorter windows."
+            )
+
     def _check_inputs(self, data: TokenizedData, name: str) -> None:
         """Raise where the model does not read what the data hold: images, or the bounds of documents and padding."""
         others = {key for sequence in data.sequences for key in sequence} - _ONLY_WHERE_NAMED
@@ -210,6 +222,12 @@ class ModelInputs:
                         f"{name}: the forward of {type(self._model).__name__} takes no `{key}`, so {consequence}. "
                         f"{remedy}"
                     )
+
+
+def _last_position(window: Mapping[str, torch.Tensor]) -> int:
+    """Packed documents begin at position 0 each."""
+    positions = window.get("position_ids")
+    return len(window["input_ids"]) - 1 if positions is None else int(positions.max())
 
 
 def _says_something(key: str, tensor: torch.Tensor) -> bool:
