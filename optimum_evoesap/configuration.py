@@ -5,25 +5,18 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import difflib
 import functools
-import math
 from typing import TYPE_CHECKING, Any
 
 from optimum.configuration_utils import BaseConfig
 from optimum.version import __version__ as optimum_version
 from transformers import __version__ as transformers_version
 
-from .calibration.criteria import CRITERIA
-from .calibration.criterion_names import AUTO
-from .calibration.measured import MEASURED_CRITERIA
-from .data.options import SCORED_TOKENS
-from .fitness import FITNESSES
 from .models.short_repr import CodeRepr
-from .models.size import parse_size
+from .option_checks import check_option, wrong_option
 from .options import EvoESAPOptions
 from .presets import preset_options
-from .registry import BUILT_IN_STRATEGIES, STRATEGIES
+from .suggestion import did_you_mean
 from .version import __version__
 
 
@@ -69,10 +62,7 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
             for option in dataclasses.fields(EvoESAPOptions):
                 setattr(self, option.name, copy.deepcopy(options.get(option.name, option.default)))
             self._set_sparsity_aside(options.get("sparsity"))
-            self._check_choices()
-            self._check_numbers()
-            self._check_keep()
-            self._check_allocation()
+            self._check()
             self.__dict__["_is_fixed"] = True
 
     def _set_sparsity_aside(self, given: Any) -> None:
@@ -167,129 +157,29 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
         """The same as `to_dict`: a saved run must not depend on defaults."""
         return self.to_dict()
 
-    def _fail(self, name: str, remedy: str) -> None:
-        raise ValueError(f"EvoESAPConfig: {name}={getattr(self, name)!r} is not valid: {remedy}")
-
-    def _check_choices(self) -> None:
-        choices = {
-            "criterion": (*CRITERIA, *MEASURED_CRITERIA, AUTO),
-            "fitness": tuple(FITNESSES),
-            "goal": ("mean", "worst"),
-            "scored_tokens": SCORED_TOKENS,
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                more = (
-                    f" (or register your own with @register_{name})" if name not in ("goal", "scored_tokens") else ""
-                )
-                self._fail(name, f"choose one of {', '.join(allowed)}{more}.")
-        for name in ("calibration_dataset", "search_dataset", "data_split"):
-            value = getattr(self, name)
-            if value is None and name != "data_split":
-                continue  # the data were, or will be, given in memory
-            if not isinstance(value, str) or not value.strip():
-                self._fail(name, "give the name or path as a non-empty string.")
-        for name in ("data_config", "data_revision"):
-            if getattr(self, name) is not None and not isinstance(getattr(self, name), str):
-                self._fail(name, "give a string or None.")
-        for name in ("packing", "skip_unusable_rows", "uniform_counts", "protect_super_experts", "guard"):
-            if not isinstance(getattr(self, name), bool):
-                self._fail(name, "give True or False.")
-        trackers = [self.report_to] if isinstance(self.report_to, str) else self.report_to
-        if trackers is not None and not (isinstance(trackers, list) and all(_is_name(each) for each in trackers)):
-            self._fail("report_to", "give the name of a tracker, such as trackio, a list of names, or None.")
-        if self.racing not in (True, False, None):
-            self._fail("racing", "give True, False, or None for what suits the strategy.")
-        if self.columns is not None and not isinstance(self.columns, dict):
-            self._fail("columns", 'give a dict from role to column, such as {"prompt": "question"}, or None.')
-
-    def _check_numbers(self) -> None:
-        if self.target_size is not None:
-            try:
-                parse_size(self.target_size)
-            except ValueError as error:
-                self._fail("target_size", str(error))
-        elif not self.is_explicit and not _is_number(self.sparsity, 0, 1, open_ends=True):
-            self._fail("sparsity", "give the share of experts to remove, strictly between 0 and 1, such as 0.25.")
-        if not _is_number(self.holdout_fraction, 0, 1):
-            self._fail("holdout_fraction", "give a share between 0 (no held-out comparison) and 1.")
-        lowest = {"sequence_length": 2, "seed": 0}
-        for name in (
-            "calibration_samples", "search_samples", "sequence_length", "population_size", "num_elites",
-            "generations", "max_delta", "max_mutations", "seed",
-        ):  # fmt: skip
-            low = lowest.get(name, 1)
-            if not _is_count(getattr(self, name), low):
-                self._fail(name, f"give a whole number of at least {low}.")
+    def _check(self) -> None:
+        """Refuse wrong values, and undo what JSON makes of right ones."""
+        for name in _OPTION_NAMES:
+            if name == "sparsity" and (self.is_explicit or self.target_size is not None):
+                continue  # it follows from these
+            check_option(name, getattr(self, name))
         if self.num_elites >= self.population_size:
             self._fail("num_elites", f"it must be smaller than population_size={self.population_size}.")
-        if self.batch_size is not None and not _is_count(self.batch_size, 1):
-            self._fail("batch_size", "give a whole number of at least 1, or None for what suits the device.")
-        if self.criterion_samples is not None and not _is_count(self.criterion_samples, 1):
-            self._fail("criterion_samples", "give a whole number of at least 1, or None for 4096 tokens.")
-        if self.max_evaluations is not None and not _is_count(self.max_evaluations, 1):
-            self._fail("max_evaluations", "give a whole number of at least 1, or None for no limit.")
-        if self.patience is not None and not _is_count(self.patience, 1):
-            self._fail("patience", "give a whole number of at least 1, or None for no limit.")
-        if self.max_minutes is not None and not (_is_number(self.max_minutes, 0, math.inf) and self.max_minutes > 0):
-            self._fail("max_minutes", "give a number above 0, or None for no limit.")
-        if self.min_experts is not None and not _is_count(self.min_experts, 1):
-            self._fail("min_experts", "give a whole number of at least 1, or None for the model's top-k.")
-
-    def _check_keep(self) -> None:
-        if self.keep is None:
-            return
-        remedy = "give a dict from decoder layer to a list of its experts, such as {0: [3, 17], 5: [2]}, or None."
-        if not isinstance(self.keep, dict) or not self.keep:
-            self._fail("keep", remedy)
-        for layer, experts in self.keep.items():
-            is_layer = _is_count(layer, 0) or str(layer).isdecimal()
-            if not (is_layer and isinstance(experts, (list, tuple)) and all(_is_count(each, 0) for each in experts)):
-                self._fail("keep", remedy)
         # JSON turns the layer indices into strings.
-        self.keep = {int(layer): sorted(set(experts)) for layer, experts in self.keep.items()}
+        if self.keep is not None:
+            self.keep = {int(layer): sorted(set(experts)) for layer, experts in self.keep.items()}
+        if isinstance(self.allocation, dict):
+            self.allocation = {int(layer): count for layer, count in self.allocation.items()}
+        elif isinstance(self.allocation, tuple):
+            self.allocation = list(self.allocation)
 
-    def _check_allocation(self) -> None:
-        given = self.allocation
-        if isinstance(given, str):
-            if given not in (*BUILT_IN_STRATEGIES, "uniform", *STRATEGIES):
-                names = ", ".join(BUILT_IN_STRATEGIES)
-                remedy = (
-                    f"choose {names}, uniform or a strategy registered with @register_strategy, or give the removed "
-                )
-                self._fail("allocation", remedy + "counts as a list or dict.")
-            return
-        if isinstance(given, dict):
-            if not all(_is_count(layer, 0) or str(layer).isdecimal() for layer in given):
-                self._fail("allocation", "its keys are the indices of decoder layers.")
-            # JSON turns the layer indices into strings.
-            self.allocation = {int(layer): count for layer, count in given.items()}
-        elif isinstance(given, (list, tuple)):
-            self.allocation = list(given)
-        counts = list(given.values()) if isinstance(given, dict) else self.allocation
-        if not isinstance(counts, list) or not all(_is_count(count, 0) for count in counts):
-            self._fail("allocation", "removed counts are whole numbers of at least 0, one per sparse layer.")
-        if not any(counts):
-            self._fail("allocation", "it removes nothing; remove at least one expert from one layer.")
+    def _fail(self, name: str, remedy: str) -> None:
+        raise wrong_option(name, getattr(self, name), remedy)
 
 
 def _check_names(options: dict[str, Any]) -> None:
     unknown = [name for name in options if name not in (*_OPTION_NAMES, *_VERSION_KEYS, *_LOADING_KEYS)]
     if unknown:
-        close = difflib.get_close_matches(unknown[0], (*_OPTION_NAMES, "preset"), n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else f"; the fields are {', '.join(_OPTION_NAMES)}."
-        raise ValueError(f"EvoESAPConfig has no field {unknown[0]!r} (value {options[unknown[0]]!r}){hint}")
-
-
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _is_count(value: Any, low: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= low
-
-
-def _is_number(value: Any, low: float, high: float, open_ends: bool = False) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return low < value < high if open_ends else low <= value <= high
+        known = (*_OPTION_NAMES, "preset")
+        hint = did_you_mean(unknown[0], known) or f"the fields are {', '.join(_OPTION_NAMES)}."
+        raise ValueError(f"EvoESAPConfig has no field {unknown[0]!r} (value {options[unknown[0]]!r}); {hint}")

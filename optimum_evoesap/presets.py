@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .suggestion import did_you_mean
+
 
 PRESETS: dict[str, dict[str, Any]] = {
     # EvoESAP, arXiv 2603.06003, as its search ran on OLMoE.
@@ -45,5 +47,6 @@ def preset_options(name: str | None) -> dict[str, Any]:
     if name is None:
         return {}
     if name not in PRESETS:
-        raise ValueError(f"There is no preset {name!r}; choose one of {', '.join(PRESETS)}.")
+        remedy = did_you_mean(str(name), PRESETS, f"choose one of {', '.join(PRESETS)}.")
+        raise ValueError(f"There is no preset {name!r}; {remedy}")
     return dict(PRESETS[name])

@@ -1,5 +1,8 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""The one mechanism behind `@register_criterion`, `@register_fitness`, `@register_strategy` and the like."""
+"""The one mechanism behind `@register_criterion`, `@register_fitness`, `@register_strategy` and the like.
+
+The tables that it fills are here too, and what is in them from the start: a name can be checked without torch.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,22 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 
-# The strategies of the search by name; here, because the configuration checks the names and the search stands on it.
+# Criteria made of statistics, and those measured by running the model; a name is in one of the two only.
+CRITERIA: dict[str, Any] = {}
+MEASURED_CRITERIA: dict[str, Any] = {}
+FITNESSES: dict[str, Any] = {}
 STRATEGIES: dict[str, Any] = {}
-# Those that are there when the search is imported.
+# What is in them once the room that makes it is imported.
+BUILT_IN_CRITERIA = (
+    "esap", "reconstruction", "reap", "reap_renormalised", "frequency", "ean", "seer", "man", "msan"
+)  # fmt: skip
+BUILT_IN_FITNESSES = ("esap", "kl", "reverse_kl", "nll", "sampled_acceptance")
 BUILT_IN_STRATEGIES = ("guided", "evolution", "gradient", "gradient_guided", "guided_gradient")
+# What the columns of data may be: the roles in all layouts of rows that come with the package.
+BUILT_IN_ROLES = (
+    "text", "messages", "conversations", "prompt", "response", "completion", "instruction", "input", "output",
+    "images", "image", "system", "system_prompt", "system_message", "history", "tools", "functions",
+)  # fmt: skip
 
 Registered = TypeVar("Registered", bound=Callable[..., Any])
 

@@ -75,7 +75,7 @@ def test_another_configuration_takes_the_preset():
 
 @pytest.mark.parametrize("make", [EvoESAPConfig, EvoESAPConfig().replace])
 def test_an_unknown_preset_is_refused_with_the_names(make):
-    with pytest.raises(ValueError, match="There is no preset 'papers'; choose one of paper"):
+    with pytest.raises(ValueError, match=r"There is no preset 'papers'; did you mean 'paper'\? Choose one of paper"):
         make(preset="papers")
     with pytest.raises(ValueError, match="did you mean 'preset'"):
         EvoESAPConfig(prest="paper")

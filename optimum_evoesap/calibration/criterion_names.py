@@ -1,19 +1,15 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""The two tables of criteria by name: those made of statistics, and those measured by running the model."""
+"""The names of criteria: those made of statistics, and those measured by running the model."""
 
 from __future__ import annotations
 
-from typing import Any
+from ..registry import BUILT_IN_CRITERIA, CRITERIA, MEASURED_CRITERIA
+from ..suggestion import did_you_mean
 
 
-# Filled by `@register_criterion` and `@register_measured_criterion`; here, because a name is in one of them only.
-CRITERIA: dict[str, Any] = {}
-MEASURED_CRITERIA: dict[str, Any] = {}
 # Stands for the one of these whose order scores best at the budget; of equal ones the first.
 AUTO = "auto"
-AUTO_CRITERIA = (
-    "esap", "reconstruction", "reap", "reap_renormalised", "frequency", "ean", "seer", "man", "msan"
-)  # fmt: skip
+AUTO_CRITERIA = BUILT_IN_CRITERIA
 
 
 def is_measured(name: str) -> bool:
@@ -26,6 +22,7 @@ def is_measured(name: str) -> bool:
         ValueError: There is no criterion of that name.
     """
     if name not in CRITERIA and name not in MEASURED_CRITERIA:
-        known = ", ".join((*CRITERIA, *MEASURED_CRITERIA))
-        raise ValueError(f"There is no criterion {name!r}: choose one of {known}, or register your own.")
+        known = (*CRITERIA, *MEASURED_CRITERIA)
+        remedy = did_you_mean(str(name), known, f"choose one of {', '.join(known)}, or register your own.")
+        raise ValueError(f"There is no criterion {name!r}: {remedy}")
     return name in MEASURED_CRITERIA

@@ -47,12 +47,13 @@ class ApplyCommand(BaseOptimumCLICommand):
 
 
 def _run(args: Namespace) -> None:
+    hub = hub_arguments(args)
+
     from ..checkpoint.files import check_output_folder
     from ..pruner import MoEPruner
     from ..reports.result import PruningResult
     from ..reports.summary import summarize
 
-    hub = hub_arguments(args)
     logging.basicConfig(format="%(message)s")
     check_output_folder(args.output, args.model)
     result = PruningResult.from_pretrained(

@@ -10,8 +10,11 @@ from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, BooleanOptiona
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
+from ..option_checks import check_option
 from ..options import EvoESAPOptions
 from ..presets import PRESETS
+from ..registry import BUILT_IN_ROLES
+from ..suggestion import did_you_mean
 
 
 if TYPE_CHECKING:
@@ -78,6 +81,24 @@ def given_options(args: Namespace) -> dict[str, Any]:
     """The fields of [`EvoESAPOptions`], and the preset, that the user gave."""
     names = ["preset", *(field.name for field in _FIELDS)]
     return {name: getattr(args, name) for name in names if hasattr(args, name)}
+
+
+def check_given_options(args: Namespace) -> None:
+    """Check what the user gave as far as that goes without a model, before anything is imported that takes seconds.
+
+    Args:
+        args: The options.
+
+    Raises:
+        ValueError: A field has a value that it cannot have, or `--columns` names a role that no layout has.
+    """
+    given = {name: value for name, value in given_options(args).items() if value is not None and name != "preset"}
+    for name, value in given.items():
+        check_option(name, value)
+    for role in given.get("columns", ()):
+        if role not in BUILT_IN_ROLES:
+            remedy = did_you_mean(role, BUILT_IN_ROLES, f"the roles are {', '.join(BUILT_IN_ROLES)}.")
+            raise ValueError(f"--columns names the role {role!r}: {remedy}")
 
 
 def add_model_options(group: _ArgumentGroup) -> None:

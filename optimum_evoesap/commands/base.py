@@ -9,6 +9,7 @@ from optimum.commands.base import BaseOptimumCLICommand, CommandInfo
 
 from .apply import ApplyCommand
 from .inspect import InspectCommand
+from .parser import CommandParser
 from .prune import PruneCommand
 from .sweep import SweepCommand
 
@@ -43,4 +44,6 @@ class EvoESAPCommand(BaseOptimumCLICommand):
     @staticmethod
     def parse_args(parser: ArgumentParser) -> None:
         """Describe the group of commands."""
+        # `optimum-cli` makes the parser itself; those of the commands are of the same class as this one.
+        parser.__class__ = CommandParser
         parser.description = EvoESAPCommand.COMMAND.help

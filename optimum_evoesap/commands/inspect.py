@@ -44,9 +44,9 @@ class InspectCommand(BaseOptimumCLICommand):
     def run(self) -> None:
         """Print what follows from the config, and what was measured."""
         with errors_in_one_line():
+            check_measure_options(self.args)
             from ..reports.inspection import inspect_model
 
-            check_measure_options(self.args)
             inspection = inspect_model(self.args.model, **source_options(self.args))
             measured = measure(self.args) if self.args.measure else None
         if self.args.json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..reports.text import score, share, table, whole_share
 from ..search.curves import Curve
-from .arguments import add_field_options, add_option, given_options, source_options
+from .arguments import add_field_options, add_option, check_given_options, given_options, source_options
 from .output import add_loading_options, loading_options
 
 
@@ -47,15 +47,16 @@ def add_measure_options(group: _ArgumentGroup) -> None:
 
 
 def check_measure_options(args: Namespace) -> None:
-    """Refuse options that would have no effect.
+    """Refuse options that would have no effect, and values that they cannot have.
 
     Raises:
-        ValueError: Options of the measurement without `--measure`.
+        ValueError: Options of the measurement without `--measure`, or a wrong value.
     """
     given = [name for name in (*given_options(args), "tokenizer") if hasattr(args, name)]
     if given and not args.measure:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise ValueError(f"{options} would have no effect: add --measure to measure something.")
+    check_given_options(args)
 
 
 def measure(args: Namespace) -> Prunability:

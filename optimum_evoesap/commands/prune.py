@@ -14,6 +14,7 @@ from .arguments import (
     add_config_options,
     add_model_options,
     add_option,
+    check_given_options,
     given_options,
     set_up_parser,
     source_options,
@@ -60,13 +61,15 @@ class PruneCommand(BaseOptimumCLICommand):
 
 
 def _run(args: Namespace) -> None:
+    check_given_options(args)
+    hub = hub_arguments(args)
+
     from ..checkpoint.files import check_output_folder
     from ..pruner import MoEPruner
     from ..reports.outlook import describe_estimate
     from ..reports.result import PruningResult
     from ..reports.summary import summarize
 
-    hub = hub_arguments(args)
     # On the terminal the user should read that a killed run goes on; a library should not print it.
     logging.basicConfig(format="%(message)s")
     logging.getLogger("optimum_evoesap").setLevel(logging.INFO)

@@ -9,7 +9,15 @@ from argparse import ArgumentParser, Namespace
 
 from optimum.commands.base import BaseOptimumCLICommand
 
-from .arguments import add_config_options, add_model_options, add_option, set_up_parser, source_options
+from ..option_checks import check_option
+from .arguments import (
+    add_config_options,
+    add_model_options,
+    add_option,
+    check_given_options,
+    set_up_parser,
+    source_options,
+)
 from .errors import errors_in_one_line
 from .interrupted import what_is_left_in
 from .output import add_loading_options, loading_options
@@ -63,6 +71,10 @@ class SweepCommand(BaseOptimumCLICommand):
 
 
 def _run(args: Namespace) -> None:
+    check_given_options(args)
+    for sparsity in args.sparsities:
+        check_option("sparsity", sparsity)
+
     from ..checkpoint.files import check_front_folder
     from ..pruner import MoEPruner
     from ..reports.outlook import describe_estimate

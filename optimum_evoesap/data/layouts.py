@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..suggestion import did_you_mean
 from .beside import BESIDE_COLUMNS, with_beside
 from .image_columns import IMAGE_COLUMNS, place_images, row_images
 from .messages import Conversation, Message, as_text, is_blank, listed, read_messages
@@ -112,10 +113,14 @@ def _find(row: Mapping[str, Any], columns: Mapping[str, str]) -> tuple[Mapping[s
     unknown = [role for role in columns if not any(role in layout.roles for layout in LAYOUTS)]
     if unknown:
         roles = sorted({role for layout in LAYOUTS for role in layout.roles})
-        raise DataError(f"`columns` names the role {listed(unknown)}; the roles are {listed(roles)}")
+        remedy = did_you_mean(unknown[0], roles, f"the roles are {listed(roles)}")
+        raise DataError(f"`columns` names the role {listed(unknown)}; {remedy}")
     missing = [own for own in columns.values() if own not in row]
     if missing:
-        raise DataError(f"`columns` names {listed(missing)}, but the columns are {listed(row)}")
+        question = did_you_mean(missing[0], map(str, row))
+        raise DataError(
+            f"`columns` names {listed(missing)}, but the columns are {listed(row)}{question and '; ' + question}"
+        )
     renamed = {**row, **{usual: row[own] for usual, own in columns.items()}}
     fitting = [layout for layout in LAYOUTS if layout.reads(renamed, columns)]
     # A row of a mixture of layouts has all their columns, and None in those of the others.

@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 
 from ..models.output_head import OutputHead
-from ..registry import make_register
+from ..registry import FITNESSES, make_register
 
 
 @dataclass
@@ -64,7 +64,6 @@ class ScoredHidden:
 Fitness = Callable[[ScoredBlock], torch.Tensor]
 HiddenFitness = Callable[[ScoredHidden], torch.Tensor]
 
-FITNESSES: dict[str, Fitness] = {}
 register_fitness = make_register(FITNESSES, "fitness")
 
 # Of a function in FITNESSES, a faster form with the same values.

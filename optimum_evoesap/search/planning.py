@@ -11,8 +11,9 @@ from dataclasses import replace
 from transformers import PreTrainedModel
 
 from ..adapters import MoELayer
+from ..byte_size import parse_size
 from ..configuration import EvoESAPConfig
-from ..models.size import checkpoint_size, parse_size, removable_sizes
+from ..models.size import checkpoint_size, removable_sizes
 from .allocation import Allocation, AllocationSpace
 from .size_limit import CheckpointSizes, budget_for_size
 

@@ -17,7 +17,9 @@ def no_scores(measurement, layers):
 def test_the_configuration_takes_both_kinds():
     assert EvoESAPConfig(criterion="reconstruction").criterion == "reconstruction"
     assert is_measured("reconstruction") and not is_measured("reap")
-    with pytest.raises(ValueError, match="no criterion 'reep': choose one of frequency, .*reconstruction"):
+    with pytest.raises(
+        ValueError, match=r"no criterion 'reep': did you mean 'reap'\? Choose one of frequency, .*reconstruction"
+    ):
         is_measured("reep")
     with pytest.raises(ValueError, match=r"criterion='reep' is not valid.*reap.*reconstruction.*@register_criterion"):
         EvoESAPConfig(criterion="reep")

@@ -57,7 +57,11 @@ def test_layouts(row, columns, expected):
     [
         ({"body": "x", "url": "u"}, None, "has the columns 'body', 'url'; known are: messages; .*`columns` option"),
         ({"body": "x"}, {"text": "content"}, "`columns` names 'content', but the columns are 'body'"),
-        ({"body": "x"}, {"txt": "body"}, "`columns` names the role 'txt'; the roles are .*'prompt', .*'text'"),
+        (
+            {"body": "x"},
+            {"txt": "body"},
+            "`columns` names the role 'txt'; did you mean 'text'\\? The roles are .*'prompt', .*'text'",
+        ),
         ({"body": "x"}, {"prompt": "body"}, "no known layout .*`columns={'prompt': 'body'}`"),
         ({"text": float("nan")}, None, "'text' holds float where text was expected"),
         ({"text": ["plain"]}, None, "'text' holds list where text was expected"),

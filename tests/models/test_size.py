@@ -6,7 +6,8 @@ from __future__ import annotations
 import pytest
 from safetensors import safe_open
 
-from optimum_evoesap.models.size import checkpoint_size, parse_size, removable_sizes
+from optimum_evoesap.byte_size import parse_size
+from optimum_evoesap.models.size import checkpoint_size, removable_sizes
 from optimum_evoesap.models.surgery import remove_experts
 from tests.model_matrix import MODEL_TYPES, layers_of, make_model, structure_of, uniformly_kept
 

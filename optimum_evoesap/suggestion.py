@@ -1,0 +1,33 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""What a user may have meant who wrote a name that there is not."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like `name`, if any is much like it; one that begins with it is.
+
+    Args:
+        name: What the user wrote.
+        known: The names that there are.
+    """
+    by_lower = {each.lower(): each for each in known}
+    lower = str(name).lower()
+    found = difflib.get_close_matches(lower, by_lower, n=1)
+    found = found or [each for each in by_lower if len(lower) > 2 and each.startswith(lower)]
+    return by_lower[found[0]] if found else None
+
+
+def did_you_mean(name: str, known: Iterable[str], remedy: str = "") -> str:
+    """What to do about a name that there is not: first a question, where a known name is much like it.
+
+    Args:
+        name: What the user wrote.
+        known: The names that there are.
+        remedy: What is said in any case.
+    """
+    found = closest(name, known)
+    return remedy if found is None else f"did you mean {found!r}? {remedy[:1].upper()}{remedy[1:]}".strip()
