@@ -119,12 +119,24 @@ def _trackers(value: Any) -> str | None:
 
 
 def is_count(value: Any, low: int) -> bool:
-    """Whether this is a whole number of at least `low`."""
+    """Whether this is a whole number.
+
+    Args:
+        value: What may be one.
+        low: The least that it may be.
+    """
     return isinstance(value, int) and not isinstance(value, bool) and value >= low
 
 
 def is_number(value: Any, low: float, high: float, open_ends: bool = False) -> bool:
-    """Whether this is a number from `low` to `high`, without these themselves where `open_ends`."""
+    """Whether this is a number in a range.
+
+    Args:
+        value: What may be one.
+        low: The least that it may be.
+        high: The most.
+        open_ends: It may be neither of these.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     return low < value < high if open_ends else low <= value <= high

@@ -7,7 +7,7 @@ import copy
 import logging
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +58,7 @@ from .run.folder_lock import STATE_FOLDER, FolderLock
 from .run.inputs import ModelInputs
 from .run.saved_work import how_to_go_on
 from .run.state import RunState
-from .run.text_data import check_text_can_be_read
+from .run.text_data import check_data, find_processor_for
 from .run.trackers import Trackers
 from .run.window_length import with_fitting_windows
 from .search.allocation import AllocationSpace
@@ -150,6 +150,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         config: EvoESAPConfig | None = None,
         tokenizer: Processor | str | Path | None = None,
         result: PruningResult | str | Path | None = None,
+        will_be_read: Collection[str] = (),
         **model_kwargs: Any,
     ) -> MoEPruner:
         """Load a model, unless it is one already, and make its pruner.
@@ -159,11 +160,14 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             config: The choices.
             tokenizer: A tokenizer or processor, or its folder or Hub id; by default the one beside the model.
             result: A result that `apply` or `prune` will get, to find out whether it fits before any weight is read.
+            will_be_read: `calibration` and `search`, where those data will be read as the config names them: whether
+                they can be is then found out before any weight is read.
             **model_kwargs: Go to `from_pretrained` of the class that the checkpoint was made with: `dtype`,
                 `device_map`, `revision`, ...
 
         Raises:
-            ValueError: As for the class; before any weight is read.
+            ValueError: As for the class, or a device that is not there; before any weight is read.
+            DataError: Data that will be read cannot be. It is a `ValueError`.
         """
         # What is elsewhere has revisions and subfolders of its own; only the way to the Hub is the same.
         own = {name: value for name, value in model_kwargs.items() if name in ("token", "cache_dir")}
@@ -182,10 +186,12 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
 
         def check(bare: SparseModel) -> None:
             found["config"] = cls._checked(bare, config, None, result).config
-            if tokenizer is None:
+            if tokenizer is not None:
+                check_data(found["config"], will_be_read)
+            elif result is not None:
                 found["tokenizer"] = find_processor(path, **model_kwargs)
-            if found["tokenizer"] is None and result is None:
-                check_text_can_be_read(found["config"], path)
+            else:
+                found["tokenizer"] = find_processor_for(found["config"], path, will_be_read, **model_kwargs)
 
         sparse_model = load_model(path, check, **model_kwargs)
         pruner = cls(sparse_model, **found)

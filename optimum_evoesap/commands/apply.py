@@ -10,7 +10,14 @@ from optimum.commands.base import BaseOptimumCLICommand
 
 from .arguments import add_model_options, add_option, set_up_parser, source_options
 from .errors import errors_in_one_line
-from .output import add_hub_options, add_loading_options, add_output_options, hub_arguments, loading_options
+from .output import (
+    add_hub_options,
+    add_loading_options,
+    add_output_options,
+    check_push,
+    hub_arguments,
+    loading_options,
+)
 
 
 class ApplyCommand(BaseOptimumCLICommand):
@@ -56,6 +63,7 @@ def _run(args: Namespace) -> None:
 
     logging.basicConfig(format="%(message)s")
     check_output_folder(args.output, args.model)
+    check_push(hub, args.output)
     result = PruningResult.from_pretrained(
         args.result, revision=getattr(args, "result_revision", None), token=getattr(args, "token", None)
     )

@@ -79,6 +79,23 @@ def add_hub_options(group: _ArgumentGroup) -> None:
     add_option(group, "--create-pr", action="store_true", help="Open a pull request, not a commit (default: off)")
 
 
+def check_push(hub: dict[str, Any], output: str) -> None:
+    """Find out before the work what can be wrong with a push that comes at its end.
+
+    Args:
+        hub: What `hub_arguments` gave.
+        output: The output folder.
+
+    Raises:
+        ValueError: The name of the repository is not valid, or options exclude each other.
+        OSError: Nobody is logged in, and no token was given.
+    """
+    from ..checkpoint.push import plan_push
+
+    options = {name: value for name, value in hub.items() if name not in ("push_to_hub", "hub_model_id")}
+    plan_push(hub.get("push_to_hub", False), hub.get("hub_model_id"), output, **options)
+
+
 def hub_arguments(args: Namespace) -> dict[str, Any]:
     """The options of `add_hub_options` as arguments of `MoEPruner.prune`.
 

@@ -40,6 +40,9 @@ class CommandParser(ArgumentParser):
 
         Args:
             message: What is wrong.
+
+        Raises:
+            SystemExit: Always.
         """
         line = " ".join(message.split())
         end = "" if line.endswith((".", "?")) else "."

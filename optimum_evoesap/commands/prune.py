@@ -21,7 +21,14 @@ from .arguments import (
 )
 from .errors import errors_in_one_line
 from .interrupted import what_is_left_in
-from .output import add_hub_options, add_loading_options, add_output_options, hub_arguments, loading_options
+from .output import (
+    add_hub_options,
+    add_loading_options,
+    add_output_options,
+    check_push,
+    hub_arguments,
+    loading_options,
+)
 
 
 if TYPE_CHECKING:
@@ -73,12 +80,15 @@ def _run(args: Namespace) -> None:
     # On the terminal the user should read that a killed run goes on; a library should not print it.
     logging.basicConfig(format="%(message)s")
     logging.getLogger("optimum_evoesap").setLevel(logging.INFO)
+    config = make_config(args)
     check_output_folder(args.output, args.model)
+    check_push(hub, args.output)
     ranking = read_ranking(args)
     pruner = MoEPruner.from_pretrained(
         args.model,
-        config=make_config(args),
+        config=config,
         tokenizer=getattr(args, "tokenizer", None),
+        will_be_read=needed_data(args, config.is_searched),
         **loading_options(args),
         **source_options(args),
     )
@@ -169,12 +179,21 @@ def make_config(args: Namespace, is_scored: bool = False, **changes: Any) -> Evo
         config = _read_config(args.config, getattr(args, "token", None)).replace(**given)
     else:
         config = EvoESAPConfig(**given)
-    _check_data_are_named(config, hasattr(args, "ranking"), config.is_searched or is_scored)
+    _check_data_are_named(config, needed_data(args, config.is_searched or is_scored))
     return config
 
 
-def _check_data_are_named(config: EvoESAPConfig, has_ranking: bool, is_scored: bool) -> None:
-    needed = [*([] if has_ranking else ["calibration"]), *(["search"] if is_scored else [])]
+def needed_data(args: Namespace, is_scored: bool) -> list[str]:
+    """The kinds of data that the run will read.
+
+    Args:
+        args: The options.
+        is_scored: Whether it scores allocations.
+    """
+    return [*([] if hasattr(args, "ranking") else ["calibration"]), *(["search"] if is_scored else [])]
+
+
+def _check_data_are_named(config: EvoESAPConfig, needed: list[str]) -> None:
     missing = [f"--{kind}-dataset" for kind in needed if getattr(config, f"{kind}_dataset") is None]
     if missing:
         raise ValueError(

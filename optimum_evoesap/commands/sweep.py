@@ -21,7 +21,7 @@ from .arguments import (
 from .errors import errors_in_one_line
 from .interrupted import what_is_left_in
 from .output import add_loading_options, loading_options
-from .prune import add_dry_run, add_run_options, make_config, read_ranking
+from .prune import add_dry_run, add_run_options, make_config, needed_data, read_ranking
 
 
 class SweepCommand(BaseOptimumCLICommand):
@@ -90,6 +90,7 @@ def _run(args: Namespace) -> None:
         # Whether the largest one can be reached is known before any weight is read.
         config=configs[max(configs)],
         tokenizer=getattr(args, "tokenizer", None),
+        will_be_read=needed_data(args, is_scored=True),
         **loading_options(args),
         **source_options(args),
     )

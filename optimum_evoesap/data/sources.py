@@ -9,12 +9,15 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .absent import without_absent
 from .json_files import is_json_file, read_json_file
 from .options import DataError, DataOptions
 
+
+if TYPE_CHECKING:
+    from datasets import IterableDataset
 
 # The configuration of data sets that have several, where the user names none.
 KNOWN_CONFIG_NAMES = {"allenai/c4": "en", "Salesforce/wikitext": "wikitext-103-raw-v1"}
@@ -113,12 +116,13 @@ def domain_names(sources: Sequence[Source]) -> list[str]:
     return [names[source.name, source.revision] for source in sources]
 
 
-def open_source(source: Source, options: DataOptions) -> Iterable[Any]:
-    """Open a source as a shuffled stream of rows.
+def open_source(source: Source, options: DataOptions, is_shuffled: bool = True) -> Iterable[Any]:
+    """Open a source as a stream of rows.
 
     Args:
         source: What to open.
         options: For `split`, `config_name` and `seed`.
+        is_shuffled: Shuffle them, for which thousands are read before the first comes; otherwise in their order.
 
     Raises:
         DataError: The Hub or the folder has no such data, configuration or split, or the file is of an unknown kind;
@@ -128,8 +132,8 @@ def open_source(source: Source, options: DataOptions) -> Iterable[Any]:
 
     if os.path.isfile(source.name) and is_json_file(source.name):
         rows = IterableDataset.from_generator(read_json_file, gen_kwargs={"path": source.name})
-        shuffled = rows.shuffle(seed=options.seed, buffer_size=SHUFFLE_BUFFER_SIZE)
-        return (NumberedRow(item["row"], item["number"]) for item in _readable(shuffled, source))
+        rows = _ordered(rows, options, is_shuffled)
+        return (NumberedRow(item["row"], item["number"]) for item in _readable(rows, source))
     if os.path.isfile(source.name):
         # `datasets` takes a file name for a pattern: without the escape, brackets in it match nothing.
         files = glob.escape(source.name)
@@ -147,7 +151,11 @@ def open_source(source: Source, options: DataOptions) -> Iterable[Any]:
     features = dataset.features
     if os.path.isfile(source.name):
         dataset = dataset.map(lambda _, index: {_INDEX: index}, with_indices=True)
-    return _from_arrow(dataset.shuffle(seed=options.seed, buffer_size=SHUFFLE_BUFFER_SIZE), features, source)
+    return _from_arrow(_ordered(dataset, options, is_shuffled), features, source)
+
+
+def _ordered(rows: IterableDataset, options: DataOptions, is_shuffled: bool) -> IterableDataset:
+    return rows.shuffle(seed=options.seed, buffer_size=SHUFFLE_BUFFER_SIZE) if is_shuffled else rows
 
 
 def _from_arrow(rows: Iterable[dict[str, Any]], features: Any, source: Source) -> Iterator[Any]:

@@ -17,6 +17,7 @@ from transformers import (
 
 from ..adapters.structure import build_on_meta
 from .classes import ModelChoice, choose_model
+from .devices import check_devices
 from .hub_file import check_token, is_path
 from .loaded_weights import load_weights
 from .origin import ModelOrigin, absolute_if_local
@@ -44,9 +45,10 @@ def load_model(
 
     Raises:
         FileNotFoundError: `path` looks like a folder, and there is none.
-        ValueError: transformers has no language model for this model type, its weights would be quantized, `check`
-            refuses the model, or the files do not hold all of its weights.
+        ValueError: A device is not there, transformers has no language model for this model type, its weights would be
+            quantized, `check` refuses the model, or the files do not hold all of its weights.
     """
+    check_devices(model_kwargs.get("device_map"))
     path, source = absolute_if_local(path), source_kwargs(model_kwargs)
     config = _load_config(path, source, _overrides(model_kwargs))
     if drop_empty_quantization(config):

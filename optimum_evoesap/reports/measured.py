@@ -21,12 +21,13 @@ from ..fitness.slices import SliceScorer
 from ..kernels.forward.fused_forward import fused_forward
 from ..models.loading import load_model
 from ..models.origin import absolute_if_local
-from ..models.processors import Processor, find_processor, load_processor
+from ..models.processors import Processor, load_processor
 from ..models.sparse_model import SparseModel
 from ..models.whole import run_whole
 from ..run.breadth import FEW_TOKENS
 from ..run.inputs import ModelInputs
 from ..run.state import RunState
+from ..run.text_data import check_data, find_processor_for
 from ..run.window_length import with_fitting_windows
 from ..search.allocation import AllocationSpace, budget_of
 from ..search.curves import Curve
@@ -89,8 +90,17 @@ def measure_prunability(
         tokenizer = load_processor(absolute_if_local(tokenizer), **own)
     if not isinstance(model, SparseModel):
         path = absolute_if_local(model)
-        model = load_model(path, lambda bare: limits_of(wanted, bare.layers), **model_kwargs)
-        tokenizer = find_processor(path, **model_kwargs) if tokenizer is None else tokenizer
+        found = [tokenizer]
+
+        def check(bare: SparseModel) -> None:
+            limits_of(wanted, bare.layers)
+            will_be_read = ["calibration"] if data is None else []
+            if tokenizer is None:
+                found[0] = find_processor_for(wanted, path, will_be_read, **model_kwargs)
+            else:
+                check_data(wanted, will_be_read)
+
+        model, tokenizer = load_model(path, check, **model_kwargs), found[0]
     config = with_few_windows(with_fitting_windows(wanted, model.model.config))
     inputs = ModelInputs(model.model, config, tokenizer)
     return run_whole(model.model, inputs, lambda: _measure_on(model, config, inputs, data, sparsities))

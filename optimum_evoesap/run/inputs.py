@@ -12,11 +12,12 @@ import torch
 from transformers import PreTrainedModel
 
 from ..configuration import EvoESAPConfig
-from ..data import TOKEN_TENSORS, DataError, DataOptions, TokenizedData, prepare_data
+from ..data import TOKEN_TENSORS, DataError, TokenizedData, prepare_data
 from ..models.batching import batch_size_for
 from ..models.context import context_length
 from ..models.output_head import find_output_head
 from ..models.processors import Processor
+from .text_data import data_options
 
 
 logger = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ class ModelInputs:
             )
         vocab_size = self._model.get_input_embeddings().weight.shape[0]
         name, placeholders = f"{kind} data", self._placeholder_tokens()
-        data = prepare_data(source, self._options(kind), self._tokenizer, vocab_size, name, placeholders)
+        data = prepare_data(source, data_options(self._config, kind), self._tokenizer, vocab_size, name, placeholders)
         self._check_inputs(data, name)
         self._check_lengths(data, name)
         if kind == "search" and self._config.goal == "worst" and not data.mixture:
@@ -84,25 +85,6 @@ class ModelInputs:
             )
         self.prepared[kind] = data
         return data
-
-    def _options(self, kind: str) -> DataOptions:
-        config = self._config
-        samples = {
-            "calibration": config.calibration_samples,
-            "search": config.search_samples + round(config.search_samples * config.holdout_fraction),
-        }
-        return DataOptions(
-            num_samples=samples[kind],
-            sequence_length=config.sequence_length,
-            seed=config.seed,
-            packing=config.packing,
-            scored_tokens=config.scored_tokens,
-            columns=config.columns,
-            skip_unusable_rows=config.skip_unusable_rows,
-            split=config.data_split,
-            config_name=config.data_config,
-            revision=config.data_revision,
-        )
 
     @property
     def rows_at_once(self) -> int:

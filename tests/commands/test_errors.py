@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -58,3 +60,40 @@ def test_unexpected_errors_keep_their_traceback(cli, checkpoint, monkeypatch):
     monkeypatch.setattr("optimum_evoesap.reports.inspection.inspect_model", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         cli("inspect", "-m", checkpoint)
+
+
+@pytest.fixture
+def unreadable(checkpoint, tmp_path):
+    """The checkpoint with weights that nobody may read."""
+    folder = tmp_path / "unreadable"
+    shutil.copytree(checkpoint, folder)
+    (folder / "model.safetensors").write_bytes(b"not weights")
+    return folder
+
+
+@pytest.mark.parametrize("command", ["prune", "sweep"])
+def test_what_can_be_wrong_is_told_before_the_weights(command, cli, unreadable, data, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    out, empty = tmp_path / "out", tmp_path / "empty.jsonl"
+    empty.touch()
+    run = [command, "-m", unreadable, "-o", out, *(["--sparsities", "0.5"] if command == "sweep" else [])]
+    data = ["--calibration-dataset", data, "--search-dataset", data]
+    check_error(cli(*run, *data, "--device-map", "cuda:99"), "device_map='cuda:99'", "this machine has")
+    gone = tmp_path / "gone.jsonl"
+    check_error(cli(*run, *data, "--search-dataset", gone), "search data", "gone.jsonl", "does not exist")
+    check_error(cli(*run, *data, "--calibration-dataset", empty), "calibration data", "empty.jsonl is empty")
+    check_error(cli(*run, *data, "--columns", "text=txt"), "`columns` names 'txt'", "did you mean 'text'")
+    if command == "prune":
+        check_error(
+            cli(*run, *data, "--push-to-hub", "--hub-model-id", "me/x"), "needs an access token", "hf auth login"
+        )
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        (unreadable / file).unlink()
+    check_error(cli(*run, *data), "holds text", "has no tokenizer that can be used", "--tokenizer")
+    assert not out.exists()
+
+
+def test_a_push_after_apply_is_checked_before_the_weights(cli, unreadable, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    apply = ["apply", "--result", tmp_path, "-m", unreadable, "-o", tmp_path / "out", "--push-to-hub"]
+    check_error(cli(*apply), "needs an access token")
