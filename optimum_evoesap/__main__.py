@@ -1,12 +1,12 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""The command line of transformers for pruned checkpoints: `python -m optimum_evoesap serve olmoe-50`.
+"""`python -m optimum_evoesap COMMAND`: prune and the rest, and for pruned checkpoints the commands of transformers.
 
-It is `transformers serve`, `transformers chat` and the rest with this package imported, for which they have no option.
+Those are `transformers serve`, `transformers chat` and so on with this package imported; they have no option for that.
 """
 
 from __future__ import annotations
 
-from transformers.cli.transformers import main
+from .commands.main import main
 
 
 if __name__ == "__main__":

@@ -111,6 +111,11 @@ def add_model_options(group: _ArgumentGroup) -> None:
         action="store_true",
         help="Run code that comes with the model; only for repositories that you have read (default: off)",
     )
+    add_token_option(group)
+
+
+def add_token_option(group: _ArgumentGroup) -> None:
+    """Add the option that says who asks the Hub."""
     add_option(
         group, "--token", help="Access token for the Hub (default: the one of `hf auth login`)", metavar="TOKEN"
     )

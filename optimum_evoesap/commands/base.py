@@ -11,6 +11,7 @@ from .apply import ApplyCommand
 from .inspect import InspectCommand
 from .parser import CommandParser
 from .prune import PruneCommand
+from .push import PushCommand
 from .sweep import SweepCommand
 
 
@@ -33,6 +34,11 @@ class EvoESAPCommand(BaseOptimumCLICommand):
             name="apply",
             help="Make the checkpoint of a result that is there already, without data and without a search.",
             subcommand_class=ApplyCommand,
+        ),
+        CommandInfo(
+            name="push",
+            help="Push a pruned checkpoint that is in a folder already to the Hub.",
+            subcommand_class=PushCommand,
         ),
         CommandInfo(
             name="inspect",

@@ -49,10 +49,10 @@ class InspectCommand(BaseOptimumCLICommand):
 
             inspection = inspect_model(self.args.model, **source_options(self.args))
             measured = measure(self.args) if self.args.measure else None
-        if self.args.json:
-            print(json.dumps(_as_json(inspection, measured), indent=2))
-        else:
-            print("\n\n".join([*_as_text(inspection), *(measured_text(measured) if measured else [])]))
+            if self.args.json:
+                print(json.dumps(_as_json(inspection, measured), indent=2))
+            else:
+                print("\n\n".join([*_as_text(inspection), *(measured_text(measured) if measured else [])]))
 
 
 def _as_json(inspection: ModelInspection, measured: Prunability | None) -> dict[str, Any]:

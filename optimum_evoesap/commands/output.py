@@ -14,6 +14,16 @@ if TYPE_CHECKING:
     from argparse import _ArgumentGroup
 
 
+# Options of a push, and what they are called as arguments.
+_REPOSITORY = {
+    "hub_model_id": "hub_model_id",
+    "hub_revision": "revision",
+    "private": "private",
+    "commit_message": "commit_message",
+    "create_pr": "create_pr",
+}
+
+
 def add_loading_options(group: _ArgumentGroup) -> None:
     """Add the options that say how the model is loaded."""
     add_option(group, "--tokenizer", help="Folder or Hub id of the tokenizer (default: the one with the model)")
@@ -72,7 +82,12 @@ def add_hub_options(group: _ArgumentGroup) -> None:
     add_option(
         group, "--push-to-hub", default=False, action="store_true", help="Also push the checkpoint (default: off)"
     )
-    add_option(group, "--hub-model-id", help="Repository to push to (default: the name of the output folder)")
+    add_repository_options(group)
+
+
+def add_repository_options(group: _ArgumentGroup) -> None:
+    """Add the options that say where a push goes, and how."""
+    add_option(group, "--hub-model-id", help="Repository to push to (default: the name of the folder)")
     add_option(group, "--hub-revision", help="Branch to push to (default: main)")
     add_option(group, "--private", action="store_true", help="Make a new repository private (default: as the account)")
     add_option(group, "--commit-message", help="Message of the commit.")
@@ -102,18 +117,16 @@ def hub_arguments(args: Namespace) -> dict[str, Any]:
     Raises:
         ValueError: Options that say how to push, without `--push-to-hub`.
     """
-    names = {
-        "hub_model_id": "hub_model_id",
-        "hub_revision": "revision",
-        "private": "private",
-        "commit_message": "commit_message",
-        "create_pr": "create_pr",
-    }
-    given = {name: getattr(args, name) for name in names if hasattr(args, name)}
+    given = {name: getattr(args, name) for name in _REPOSITORY if hasattr(args, name)}
     if not args.push_to_hub:
         if given:
             options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
             raise ValueError(f"{options} would have no effect; add --push-to-hub to push the pruned model.")
         return {}
+    return repository_arguments(args) | {"push_to_hub": True}
+
+
+def repository_arguments(args: Namespace) -> dict[str, Any]:
+    """The options of `add_repository_options`, and the token, as arguments of `MoEPruner.prune`."""
     token = {"token": args.token} if hasattr(args, "token") else {}
-    return {names[name]: value for name, value in given.items()} | token | {"push_to_hub": True}
+    return {to: getattr(args, name) for name, to in _REPOSITORY.items() if hasattr(args, name)} | token
