@@ -52,6 +52,7 @@ from .reports.progress import progress_rows
 from .reports.ranking import Ranking
 from .reports.record import record_run
 from .reports.result import PruningResult
+from .reports.stages import loaded, removed, saved, searched, stage_line
 from .run.breadth import warn_of_experts_hardly_reached, warn_of_one_domain
 from .run.disk_errors import told_for, writing
 from .run.folder_lock import STATE_FOLDER, FolderLock
@@ -193,7 +194,9 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             else:
                 found["tokenizer"] = find_processor_for(found["config"], path, will_be_read, **model_kwargs)
 
-        sparse_model = load_model(path, check, **model_kwargs)
+        with stage_line("load") as line:
+            sparse_model = load_model(path, check, **model_kwargs)
+            line.says(loaded(sparse_model.model), sparse_model.model)
         pruner = cls(sparse_model, **found)
         pruner._token = model_kwargs.get("token")
         return pruner
@@ -292,10 +295,14 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
                 self._state = RunState()  # stages that are called later are not of that run
                 self._trackers.finish()
             if save_directory is not None:
-                names = self._write_held(save_directory, state, remote_code=remote_code)
+                with stage_line("save") as line:
+                    names = self._write_held(save_directory, state, remote_code=remote_code)
+                    line.says(saved(save_directory, names))
                 if push is not None:
                     written = (save_directory, names, self.config, self._applied_result())
-                    push_checkpoint(*written, base_card=self._base_card(), **push)
+                    with stage_line("push") as line:
+                        commit = push_checkpoint(*written, base_card=self._base_card(), **push)
+                        line.says(f"to {commit.pr_url or commit.commit_url}")
             elif push is not None:
                 self.push_to_hub(remote_code=remote_code, **push)
         return self.model
@@ -531,8 +538,9 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         spaces = front_spaces(configs, self.layers)
         aims = {space: configs[sparsity] for sparsity, space in spaces.items()}
         given = search_inputs(self._inputs, self._state, self.sparse_model, self.order, self.config)
-        with fused_forward(self.model):
+        with fused_forward(self.model), stage_line("search") as line:
             found = find_allocations(self.sparse_model, self.order, aims, *given, report=self._trackers.log)
+            line.says(f"at {len(aims)} sparsities", self.model)
         weights, data = self._state.weights(self.model), self._inputs.prepared
         front = record_front(self.sparse_model, configs, spaces, self.tokenizer, found, data, weights)
         rankings = [self._ranking_of(result, weights) for result in front.values()]
@@ -709,7 +717,9 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
     def _walk(self, calibration_data: Any, search_data: Any, result: Any, ranking: Any) -> None:
         """All stages that are not replaced by what another run left."""
         if result is not None:
-            self.apply(result)
+            with stage_line("apply") as line:
+                self.apply(result)
+                line.says(removed(self._applied_result()), self.model)
             return
         if ranking is not None:
             self.load_ranking(ranking)
@@ -719,14 +729,20 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
             logger.info("%s", describe_estimate(self._estimate(aims, has_ranking=ranking is not None)))
         if ranking is None:
             self._calibrate_and_rank()
-        self.search()
-        self.apply()
+        with stage_line("search") as line:
+            self.search()
+            line.says(searched(self.config.fitness, self.scores), self.model)
+        with stage_line("apply") as line:
+            self.apply()
+            line.says(removed(self._applied_result()), self.model)
 
     def _calibrate_and_rank(self) -> None:
-        with self._trackers.timed("calibrate"):
+        with self._trackers.timed("calibrate"), stage_line("calibrate") as line:
             self.calibrate()
-        with self._trackers.timed("rank"):
+            line.says(self._inputs.get("calibration").description, self.model)
+        with self._trackers.timed("rank"), stage_line("rank") as line:
             self.rank()
+            line.says(f"by {self._ranked.criterion}" if self._ranked else "", self.model)
 
     def _summary(self) -> list[tuple[str, str]]:
         # One for each of the stages in `reports.progress`.

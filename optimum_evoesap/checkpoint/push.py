@@ -77,7 +77,7 @@ def push_folder(
     _check_folder(folder)
     check_push(repo_id, token=token, revision=revision, create_pr=create_pr)
     api = HfApi(token=token, library_name="optimum-evoesap", library_version=__version__)
-    files = {name: folder / name for name in (_files_to_push(folder) if names is None else names)}
+    files = {name: folder / name for name in (files_to_push(folder) if names is None else names)}
     with tempfile.TemporaryDirectory() as public:
         if in_place_of is None:
             write_public_files_of(folder, files, Path(public))
@@ -137,8 +137,12 @@ def _prepare_repository(api: HfApi, repo_id: str, private: bool | None, revision
     return repo_id
 
 
-def _files_to_push(folder: Path) -> list[str]:
-    """The files of the checkpoint; a warning names the others, as somebody may have thought that they go along."""
+def files_to_push(folder: Path) -> list[str]:
+    """The files of a checkpoint; a warning names the others, as somebody may have thought that they go along.
+
+    Args:
+        folder: The folder of the checkpoint.
+    """
     own, others = own_files(folder)
     others = [each for each in others if not any(fnmatchcase(p, i) for p in Path(each).parts for i in IGNORED)]
     if others:

@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
-from fnmatch import fnmatchcase
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..configuration import EvoESAPConfig
+from ..reports.base_card import base_card_metadata
 from ..reports.result import RESULT_NAME, PruningResult
 from .push import files_to_push
 from .write import push_checkpoint
@@ -17,13 +15,6 @@ from .write import push_checkpoint
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
-
-
-logger = logging.getLogger(__name__)
-
-# What a checkpoint may hold; a folder may have come to hold other things since, which are nobody's business.
-_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.py", "merges.txt", "vocab.txt", "README.md", "LICENSE*")
-_FOLDERS = ("additional_chat_templates", "figures", ".eval_results")
 
 
 def push_saved(directory: str | Path, repo_id: str, **options: Any) -> CommitInfo:
@@ -48,18 +39,6 @@ def push_saved(directory: str | Path, repo_id: str, **options: Any) -> CommitInf
                 "to; other folders can be pushed with `hf upload`."
             )
     config, result = EvoESAPConfig.from_pretrained(directory), PruningResult.load(directory)
-    names = files_to_push(directory)
-    own = [name for name in names if _is_of_checkpoint(name)]
-    _report_others(sorted({*names} - {*own}))
-    return push_checkpoint(directory, own, config, result, repo_id, **options)
-
-
-def _is_of_checkpoint(name: str) -> bool:
-    first, *others = PurePosixPath(name).parts
-    return first in _FOLDERS if others else any(fnmatchcase(first, pattern) for pattern in _FILES)
-
-
-def _report_others(names: Sequence[str]) -> None:
-    if names:
-        shown = ", ".join(names[:5]) + (" and more" if len(names) > 5 else "")
-        logger.warning("Not pushed, as they are no files of a checkpoint: %s.", shown)
+    given = (files_to_push(directory), config, result, repo_id)
+    # What its card took over from that of the base model stays.
+    return push_checkpoint(directory, *given, base_card=base_card_metadata(str(directory)), **options)

@@ -62,6 +62,7 @@ def _run(args: Namespace) -> None:
     from ..reports.summary import summarize
 
     logging.basicConfig(format="%(message)s")
+    logging.getLogger("optimum_evoesap").setLevel(logging.INFO)
     check_output_folder(args.output, args.model)
     check_push(hub, args.output)
     result = PruningResult.from_pretrained(

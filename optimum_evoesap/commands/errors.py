@@ -7,6 +7,7 @@ Where what reads the output has had enough, as `head` has, nothing is said.
 from __future__ import annotations
 
 import os
+import select
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,8 +55,8 @@ def _fail(error: Exception) -> NoReturn:
 
 def _is_reader_gone() -> bool:
     """Whether it is standard output that is broken, and no connection of ours."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
+    if not hasattr(select, "poll"):
         return True
-    return False
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)  # errors alone
+    return bool(poll.poll(0))

@@ -41,6 +41,7 @@ def _run(args: Namespace) -> None:
     from ..checkpoint.saved import push_saved
 
     logging.basicConfig(format="%(message)s")
+    logging.getLogger("optimum_evoesap").setLevel(logging.INFO)
     options = repository_arguments(args)
     plan = plan_push(True, options.pop("hub_model_id", None), args.folder, **options)
     assert plan is not None
