@@ -105,7 +105,7 @@ def check_push(hub: dict[str, Any], output: str) -> None:
         ValueError: The name of the repository is not valid, or options exclude each other.
         OSError: Nobody is logged in, and no token was given.
     """
-    from ..checkpoint.push import plan_push
+    from ..checkpoint.push_checks import plan_push
 
     options = {name: value for name, value in hub.items() if name not in ("push_to_hub", "hub_model_id")}
     plan_push(hub.get("push_to_hub", False), hub.get("hub_model_id"), output, **options)

@@ -37,7 +37,7 @@ class PushCommand(BaseOptimumCLICommand):
 
 
 def _run(args: Namespace) -> None:
-    from ..checkpoint.push import plan_push
+    from ..checkpoint.push_checks import plan_push
     from ..checkpoint.saved import push_saved
 
     logging.basicConfig(format="%(message)s")
