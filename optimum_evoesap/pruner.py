@@ -378,7 +378,8 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         statistics = self._state.load_statistics(key)
         if statistics is None:
             with fused_forward(self.model):
-                statistics = observe_experts(self.sparse_model, list(self._inputs.batches(data)))
+                batches, unfinished = list(self._inputs.batches(data)), self._state.unfinished_statistics(key)
+                statistics = observe_experts(self.sparse_model, batches, unfinished=unfinished)
             self._state.save_statistics(key, statistics)
         prunable = [layer for layer, limit in zip(self.layers, self.space.max_removed) if limit]
         warn_of_experts_hardly_reached(statistics, prunable)

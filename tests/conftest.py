@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+from optimum_evoesap.run import pace
 from tests.hub_server import HubServer
 
 
@@ -36,3 +38,15 @@ def hub_server() -> Iterator[HubServer]:
     """An empty local Hub; `hub_server.environment(tmp_path)` is the environment of a process that talks to it."""
     with HubServer() as server:
         yield server
+
+
+@pytest.fixture
+def keeps_rounds(monkeypatch) -> None:
+    """A run keeps what each round has brought, however long writing takes; the models are tiny."""
+    monkeypatch.setattr(pace, "MOST_OF_TIME", math.inf)
+
+
+@pytest.fixture
+def keeps_all(keeps_rounds, monkeypatch) -> None:
+    """A run keeps everything at once, unfinished work too."""
+    monkeypatch.setattr(pace, "SECONDS_BETWEEN", 0.0)

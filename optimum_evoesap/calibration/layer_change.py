@@ -101,6 +101,31 @@ class LayerChange:
         self._has_run |= bool(self._of_batch)
         self._of_batch = []
 
+    @property
+    def sums(self) -> torch.Tensor:
+        """What all batches so far have added, for each set of experts that is left out; float64, on the CPU."""
+        return self._sums
+
+    @property
+    def way(self) -> list[bool | None]:
+        """Whether the module has run, and whether it runs on the tokens of an expert alone, where that is known."""
+        return [self._has_run, self._takes_rows]
+
+    def go_on_from(self, sums: torch.Tensor, way: Sequence[bool | None]) -> None:
+        """Begin with what an earlier run has measured.
+
+        Args:
+            sums: Its `sums`.
+            way: Its `way`.
+
+        Raises:
+            ValueError: They are of other sets of experts.
+        """
+        if sums.shape != self._sums.shape:
+            raise ValueError(f"{len(sums)} sums of layer {self.layer.index}, which has {len(self._sums)}")
+        self._sums, (has_run, self._takes_rows) = sums.clone(), way
+        self._has_run = bool(has_run)
+
     def _measure(self, call: ModuleCall) -> torch.Tensor:
         if not self._has_run and not self._of_batch:
             self._check_repeats(call)

@@ -10,6 +10,7 @@ import torch
 
 from ..models.batching import Batch
 from ..models.sparse_model import SparseModel
+from ..models.unfinished import NOT_KEPT, Unfinished
 from ..registry import make_register
 from .criterion_names import AUTO, CRITERIA, MEASURED_CRITERIA
 from .statistics import ExpertStatistics
@@ -27,6 +28,8 @@ class Measurement:
         progress: Show a progress bar.
         rows_at_once: Windows that fill a batch, counted for each expert that shares it; by default those of the
             largest batch.
+        unfinished: Keeps from time to time what is measured of a layer that is not done, and brings that of a killed
+            run; a criterion need not use it.
     """
 
     sparse_model: SparseModel
@@ -35,6 +38,7 @@ class Measurement:
     seed: int = 0
     progress: bool = True
     rows_at_once: int | None = None
+    unfinished: Unfinished = NOT_KEPT
 
 
 # Called with the decoder-layer indices of the layers that are still to be measured. Gives the index and the scores of

@@ -15,6 +15,7 @@ from ..models.batching import Batch, Windows
 from ..models.output_head import final_hidden_states
 from ..models.progress_bar import ProgressBar
 from ..models.sparse_model import SparseModel
+from ..models.unfinished import NOT_KEPT, Part, Unfinished
 from .statistics import ExpertStatistics, LayerStatistics
 
 
@@ -112,6 +113,14 @@ class ExpertObserver:
             self._sums[index].add_(sums, experts)
         self._num_tokens += input_ids.numel() if self._mask is None else int(self._mask.sum())
 
+    def go_on_from(self, statistics: ExpertStatistics) -> None:
+        """Begin with the sums over batches that were seen before, in place of none.
+
+        Args:
+            statistics: The sums, of the same layers.
+        """
+        self._sums, self._num_tokens = dict(statistics.layers), statistics.num_tokens
+
     def statistics(self) -> ExpertStatistics:
         """The sums so far, on the CPU."""
         return ExpertStatistics({index: sums.to("cpu") for index, sums in self._sums.items()}, self._num_tokens)
@@ -156,18 +165,23 @@ class ExpertObserver:
 
 
 @torch.no_grad()
-def observe_experts(sparse_model: SparseModel, batches: Sequence[Batch], progress: bool = True) -> ExpertStatistics:
+def observe_experts(
+    sparse_model: SparseModel, batches: Sequence[Batch], progress: bool = True, unfinished: Unfinished = NOT_KEPT
+) -> ExpertStatistics:
     """Run a model once over `batches` and add up what its experts do.
 
     Args:
         sparse_model: The unpruned model.
         batches: Model inputs, `input_ids` and where needed `attention_mask` and `position_ids`; labels are ignored.
         progress: Show a progress bar.
+        unfinished: Keeps the sums from time to time, and brings those of a killed run. Sums that go on are the same,
+            bit for bit.
 
     Raises:
         ValueError: The sums are not finite: the model gives NaN or infinite values.
     """
-    num_windows = sum(len(batch["input_ids"]) for batch in batches)
+    windows = Windows(batches)
+    num_windows = sum(windows.sizes)
     with (
         ExpertObserver(sparse_model.layers) as observer,
         ProgressBar("calibrate", num_windows, "window", progress) as bar,
@@ -179,7 +193,20 @@ def observe_experts(sparse_model: SparseModel, batches: Sequence[Batch], progres
                 final_hidden_states(sparse_model.model, inputs)
             bar.advance(len(inputs["input_ids"]))
 
-        Windows(batches).for_each(observe)
+        def part(done: int) -> Part:
+            tensors, values = observer.statistics().to_tensors()
+            return tensors, values | {"sizes": windows.sizes, "done": done}
+
+        def go_on(part: Part) -> int:
+            tensors, values = part
+            before, done = ExpertStatistics.from_tensors(tensors, values), int(values["done"])
+            windows.cut_as(values["sizes"])
+            observer.go_on_from(before)
+            return done
+
+        done = unfinished.found(go_on) or 0
+        bar.skip(sum(windows.sizes[:done]))
+        windows.for_each(observe, done, lambda done: unfinished.keep(lambda: part(done)))
         statistics = observer.statistics()
     _warn_of_unseen_blocks(sparse_model.layers, statistics)
     _check_finite(statistics)

@@ -11,6 +11,7 @@ import torch
 from ..models.batching import Batch, Windows
 from ..models.output_head import final_hidden_states
 from ..models.progress_bar import ProgressBar
+from ..models.unfinished import Part
 from .layer_change import LayerChange
 from .measured import Measurement, register_measured_criterion
 
@@ -67,8 +68,27 @@ def _measure(changes: list[LayerChange], measurement: Measurement) -> None:
         for change in changes:
             change.end_batch()
 
+    windows = Windows(measurement.batches)
+
+    def part(done: int) -> Part:
+        sums = {str(change.layer.index): change.sums for change in changes}
+        ways = {str(change.layer.index): change.way for change in changes}
+        return sums, {"sizes": windows.sizes, "done": done, "ways": ways}
+
+    def go_on(part: Part) -> int:
+        sums, values = part
+        known = {
+            change: (sums[str(change.layer.index)], values["ways"][str(change.layer.index)]) for change in changes
+        }
+        windows.cut_as(values["sizes"])
+        for change, each in known.items():
+            change.go_on_from(*each)
+        return int(values["done"])
+
     with progress:
-        Windows(measurement.batches).for_each(measure)
+        done = measurement.unfinished.found(go_on) or 0
+        progress.skip(num_calls * sum(windows.sizes[:done]))
+        windows.for_each(measure, done, lambda done: measurement.unfinished.keep(lambda: part(done)))
 
 
 def _real_tokens(inputs: Batch) -> torch.Tensor | None:

@@ -85,16 +85,39 @@ class Windows:
             if after_cut is not None:
                 after_cut()
 
-    def for_each(self, work: Callable[[Batch], None]) -> None:
+    @property
+    def sizes(self) -> list[int]:
+        """Windows of each batch, as they are cut now."""
+        return [_num_windows(batch) for batch in self.batches]
+
+    def cut_as(self, sizes: Sequence[int]) -> None:
+        """Cut the windows as an earlier run has cut them.
+
+        Args:
+            sizes: What `sizes` was then.
+
+        Raises:
+            ValueError: They are no cut of these windows.
+        """
+        left = list(sizes)[::-1]
+        batches = [part for batch in self._given for part in _split_as(batch, left)]
+        if left:
+            raise ValueError(f"a cut of {sum(sizes)} windows, where there are {sum(self.sizes)}")
+        self.batches = batches
+
+    def for_each(
+        self, work: Callable[[Batch], None], done: int = 0, after: Callable[[int], None] = lambda done: None
+    ) -> None:
         """Do something with one batch after the other; those that are left become smaller where one does not fit.
 
         Args:
             work: What is done with a batch; nothing of it may remain where it runs out of memory.
+            done: Batches of which that is done already.
+            after: Called after each batch with how many are done.
 
         Raises:
             torch.OutOfMemoryError: A single window does not fit either.
         """
-        done = 0
         while done < len(self.batches):
             try:
                 work(self.batches[done])
@@ -102,6 +125,7 @@ class Windows:
                 failure = error.with_traceback(None)
             else:
                 done += 1
+                after(done)
                 continue
             self.batches[done:] = in_batches_of(self.batches[done:], self._half(failure, done))
 
@@ -137,9 +161,21 @@ def _num_windows(batch: Batch) -> int:
 def _split(batch: Batch, size: int) -> list[Batch]:
     if _num_windows(batch) <= size:
         return [batch]
-    count = _num_windows(batch)
-    parts = [slice(start, start + size) for start in range(0, count, size)]
+    return [_part(batch, start, size) for start in range(0, _num_windows(batch), size)]
+
+
+def _split_as(batch: Batch, left: list[int]) -> list[Batch]:
+    """The windows of a batch in parts of these sizes, the last of which comes first; they are taken off."""
+    parts, start, count = [], 0, _num_windows(batch)
+    while start < count:
+        if not left or not 0 < left[-1] <= count - start:
+            raise ValueError(f"no cut of a batch of {count} windows")
+        parts.append(batch if left[-1] == count else _part(batch, start, left[-1]))
+        start += left.pop()
+    return parts
+
+
+def _part(batch: Batch, start: int, size: int) -> Batch:
     # A tensor of another first axis is for all windows alike.
-    return [
-        {name: tensor[part] if len(tensor) == count else tensor for name, tensor in batch.items()} for part in parts
-    ]
+    count = _num_windows(batch)
+    return {name: each[start : start + size] if len(each) == count else each for name, each in batch.items()}

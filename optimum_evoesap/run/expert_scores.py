@@ -61,9 +61,11 @@ def _measured_scores(
     found = dict(state.load_series(name, key, _read))
     layers = {layer.index: layer.num_experts for layer in measurement.sparse_model.layers}
     missing = [index for index in layers if index not in found]
+    measurement.unfinished = unfinished = state.unfinished(name, key)
     for index, scores in measure(measurement, missing) if missing else ():
         found[index] = check_scores(criterion, index, scores, layers[index])
         state.append(name, key, {"layer": index, "scores": found[index].tolist()})
+    unfinished.end()
     if found.keys() != layers.keys():
         absent = sorted(layers.keys() - found.keys())
         raise ValueError(f"Criterion {criterion!r} gave no scores for the layers {absent}.")

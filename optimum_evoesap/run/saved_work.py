@@ -11,10 +11,17 @@ from typing import Any
 from .expert_scores import RANKING
 from .folder_lock import STATE_FOLDER
 from .pieces import DAMAGE, read_json
+from .unfinished_piece import PREFIX
 
 
 # Pieces that are no scores of the search.
-_KINDS = {"logits": "training{} of keep logits", "choice": "score{} to choose a criterion by"}
+_KINDS = {
+    "logits": "training{} of keep logits",
+    "choice": "score{} to choose a criterion by",
+    "heldout": "score{} on held-out data",
+}
+# Rankings come before all of these.
+_COURSE = ("choice", "calibration", "logits", "search", "heldout")
 
 
 def saved_work(output: str | Path) -> list[str]:
@@ -30,7 +37,19 @@ def saved_work(output: str | Path) -> list[str]:
         if numbered:
             counts[numbered[1]] += _number_of_results(path)
     saved = ["the statistics"] if (state / "statistics.safetensors").is_file() else []
-    return saved + [_words(name, number) for name, number in counts.items() if number]
+    saved += [_words(name, counts[name]) for name in sorted(counts, key=_place) if counts[name]]
+    return saved + [_words_of_part(path.stem.removeprefix(PREFIX)) for path in sorted(state.glob(f"{PREFIX}*"))]
+
+
+def _words_of_part(name: str) -> str:
+    if name.startswith(RANKING):
+        return f"part of the experts by {name.removeprefix(RANKING)}"
+    return {"statistics": "part of the statistics", "logits": "part of a training of keep logits"}.get(name, name)
+
+
+def _place(series: str) -> tuple[int, str]:
+    """Where a series comes in the course of a run."""
+    return (_COURSE.index(series) if series in _COURSE else -1, series)
 
 
 def how_to_go_on(output: str | Path) -> str:

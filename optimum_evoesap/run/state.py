@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
@@ -18,12 +17,15 @@ from ..calibration.statistics import ExpertStatistics
 from .durable import PARTIAL_SUFFIX
 from .fingerprint import fingerprint, weights_digest
 from .folder_lock import FolderLock
-from .pieces import DAMAGE, read_json, read_tensors, write_json, write_tensors
+from .pace import Pace
+from .piece_folder import PieceFolder
+from .pieces import read_json, read_tensors
+from .unfinished_piece import UnfinishedPiece
 
-
-logger = logging.getLogger(__name__)
 
 Content = TypeVar("Content")
+
+_STATISTICS = "statistics"
 
 
 class RunState:
@@ -31,7 +33,8 @@ class RunState:
 
     The search draws everything from its seed, so the scores alone bring a run back to where it was: it asks for the
     same candidates again and finds their scores. Nothing is unpickled. A piece that is damaged, or of another run, is
-    not used: a warning is logged, and its work is done again.
+    not used: a warning is logged, and its work is done again. Work over many batches that is not finished is kept too,
+    from time to time.
 
     Entering it takes the lock of the output folder until the run ends.
 
@@ -50,8 +53,9 @@ class RunState:
         self._folder = None if self._lock is None else self._lock.folder
         self._resume = resume
         self._weights: str | None = None
-        self._numbers: dict[str, set[int]] = {}
-        self._foreign: set[str] = set()
+        self._pieces = PieceFolder(self._folder, resume, self.hold_again)
+        # Where the next piece of a kind may go: the places that are free.
+        self._free: dict[str, Iterator[int]] = {}
 
     def __enter__(self) -> RunState:
         if self._lock is None or self._folder is None:
@@ -96,25 +100,43 @@ class RunState:
         self._weights = self._weights or weights_digest(model)
         return self._weights
 
+    @property
+    def pace(self) -> Pace:
+        """Says when it is time to keep something."""
+        return self._pieces.pace
+
     def load_statistics(self, key: str) -> ExpertStatistics | None:
         """Statistics that were saved under `key`, if any."""
-
-        def read(path: Path) -> tuple[str, ExpertStatistics]:
-            saved_key, (tensors, metadata) = read_tensors(path)
-            return saved_key, ExpertStatistics.from_tensors(tensors, metadata)
-
-        return self._load("statistics.safetensors", key, read)
+        name = f"{_STATISTICS}.safetensors"
+        found = self._pieces.load([name], key, read_tensors, lambda piece: ExpertStatistics.from_tensors(*piece))
+        return found.get(name)
 
     def save_statistics(self, key: str, statistics: ExpertStatistics) -> None:
-        """Keep statistics.
+        """Keep statistics that are whole.
 
         Args:
             key: Fingerprint of what they depend on.
             statistics: The statistics.
         """
-        if self._folder is not None:
-            self.hold_again()
-            write_tensors(self._folder / "statistics.safetensors", key, *statistics.to_tensors())
+        self._pieces.write_tensors(f"{_STATISTICS}.safetensors", key, *statistics.to_tensors())
+        self.unfinished_statistics(key).end()
+
+    def unfinished_statistics(self, key: str) -> UnfinishedPiece:
+        """Where statistics are kept as long as they are not whole.
+
+        Args:
+            key: Fingerprint of what they depend on.
+        """
+        return self.unfinished(_STATISTICS, key)
+
+    def unfinished(self, name: str, key: str) -> UnfinishedPiece:
+        """Where a kind of work is kept until it is finished.
+
+        Args:
+            name: Of the kind of work.
+            key: Fingerprint of what it depends on.
+        """
+        return UnfinishedPiece(self._pieces, name, key)
 
     def load_series(self, name: str, key: str, read: Callable[[Any], Content]) -> list[Content]:
         """The pieces of a growing kind of work that were saved under `key`.
@@ -124,19 +146,13 @@ class RunState:
             key: Fingerprint of what it depends on.
             read: Makes the content of a piece from its JSON values.
         """
-
-        def read_piece(path: Path) -> tuple[str, Content]:
-            saved_key, content = read_json(path)
-            return saved_key, read(content)
-
-        found = {}
-        for path in sorted(self._folder.glob(f"{name}-*.json")) if self._folder is not None else ():
-            # Not what somebody, or a service that copies folders, has put beside them.
-            numbered = re.fullmatch(rf"{re.escape(name)}-([0-9]+)\.json", path.name)
-            content = self._load(path.name, key, read_piece) if numbered else None
-            if numbered and content is not None:
-                found[int(numbered[1])] = content
-        self._numbers[name] = set(found)
+        # Not what somebody, or a service that copies folders, has put beside them.
+        numbered = re.compile(rf"{re.escape(name)}-([0-9]+)\.json")
+        names = [each for each in self._pieces.names(f"{name}-*.json") if numbered.fullmatch(each)]
+        loaded = self._pieces.load(names, key, read_json, read)
+        found = {int(each.removeprefix(f"{name}-").removesuffix(".json")): content for each, content in loaded.items()}
+        # The place of a piece that was damaged or of another run is free.
+        self._free[name] = (number for number in count() if number not in found)
         return list(found.values())
 
     def append(self, name: str, key: str, content: Any) -> None:
@@ -147,32 +163,5 @@ class RunState:
             key: Fingerprint of what it depends on.
             content: JSON values.
         """
-        if self._folder is None:
-            return
-        taken = self._numbers.setdefault(name, set())
-        # The place of a piece that was damaged or of another run is free.
-        number = next(each for each in count() if each not in taken)
-        self.hold_again()
-        write_json(self._folder / f"{name}-{number:06d}.json", key, content)
-        taken.add(number)
-
-    def _load(self, name: str, key: str, read: Callable[[Path], tuple[str, Content]]) -> Content | None:
-        path = Path() if self._folder is None else self._folder / name
-        if not self._resume or not path.is_file():
-            return None
-        try:
-            saved_key, content = read(path)
-        except DAMAGE as error:
-            logger.warning("%s is damaged or of another release; that work is done again (%s).", path, error)
-            return None
-        if saved_key != key:
-            # Once for all the pieces of a kind.
-            kind = path.name.partition("-")[0]
-            if kind not in self._foreign:
-                logger.warning(
-                    "%s is of a run with another model, configuration, code or data; that work is done again.", path
-                )
-            self._foreign.add(kind)
-            return None
-        logger.info("Going on with %s of an earlier run.", path)
-        return content
+        number = next(self._free.setdefault(name, count()))
+        self._pieces.write_json(f"{name}-{number:06d}.json", key, content)

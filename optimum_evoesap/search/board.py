@@ -13,10 +13,6 @@ from .candidate import Candidate
 from .told_scores import ToldScores
 
 
-# Candidates of a large model take minutes a round; what was scored is kept more often than that.
-_SECONDS_BETWEEN_SAVES = 30.0
-
-
 class Scorer(Protocol):
     """What scores candidates, see [`~fitness.slices.SliceScorer`]."""
 
@@ -54,7 +50,9 @@ class Scorer(Protocol):
 
 
 class ScoreBoard:
-    """Scores candidates, and keeps what is known of them from time to time.
+    """Scores candidates, and keeps what is known of them from time to time: within a round, and after it.
+
+    What was scored last is kept by `save`, to be called at the end.
 
     Args:
         scorer: Scores those that are not known.
@@ -67,7 +65,8 @@ class ScoreBoard:
         # Windows on which candidates have been asked for in this run. Which of them are scored together follows from
         # this alone, so that a run that goes on scores the same ones together and finds the same bits.
         self._asked: dict[Candidate, int] = {}
-        self._last_save = time.monotonic()
+        # Since when the scores of a round are made, and what it took to make others that are not kept yet.
+        self._since, self._seconds = 0.0, 0.0
 
     def num_new(self, candidates: Sequence[Candidate], num_windows: int | None = None) -> int:
         """Windows on which candidates have not been asked for yet in this run, summed over the candidates.
@@ -109,7 +108,7 @@ class ScoreBoard:
             after: Called as candidates are scored, with the windows of them that were, summed over the candidates.
         """
         stop = self.scorer.whole_batches(num_windows)
-        self._last_save = time.monotonic()
+        self._since = time.monotonic()
         new: dict[int, list[Candidate]] = defaultdict(list)
         for candidate in dict.fromkeys(candidates):
             if self._asked.get(candidate, 0) < stop:
@@ -117,16 +116,24 @@ class ScoreBoard:
         try:
             for first, group in sorted(new.items()):
                 self._score_group(group, first, stop, after)
-        finally:
+        except BaseException:
+            self._count_seconds()
+            self.save()
+            raise
+        self._count_seconds()
+        if self.told.is_affordable:
             self.save()
         self._asked |= {one: max(stop, self._asked.get(one, 0)) for one in candidates}
         return [self.told[one].first(stop).by_worst(self._domains) for one in candidates]
 
     def save(self) -> None:
-        """Keep what was scored since."""
+        """Keep what was scored since the last time."""
+        self.told.save(self.scorer.batch_size, self._seconds)
+        self._seconds = 0.0
+
+    def _count_seconds(self) -> None:
         now = time.monotonic()
-        self.told.save(self.scorer.batch_size, now - self._last_save)
-        self._last_save = now
+        self._seconds, self._since = self._seconds + now - self._since, now
 
     def _score_group(self, group: list[Candidate], first: int, stop: int, after: Callable[[int], None]) -> None:
         known = {number for number, one in enumerate(group) if self.told.num_windows(one) >= stop}
@@ -134,7 +141,8 @@ class ScoreBoard:
         def scored(found: Mapping[int, WindowScores]) -> None:
             for number, scores in found.items():
                 self.told.add(group[number], scores, first)
-            if time.monotonic() - self._last_save > _SECONDS_BETWEEN_SAVES:
+            if self.told.is_due:
+                self._count_seconds()
                 self.save()
             after(len(found) * (stop - first))
 

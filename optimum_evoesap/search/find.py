@@ -21,7 +21,7 @@ from .guard import Verdict, choose, compare_by_domain, compare_with_uniform
 from .limits import Limits
 from .loop import Report, run_search
 from .planning import fixed_allocation
-from .rounds import CALIBRATION, SEARCH
+from .rounds import CALIBRATION, HELD_OUT, SEARCH
 from .strategies import STRATEGIES, FixedAllocation, Racing, Strategy
 from .told_scores import ToldScores
 from .trainer import Trainer, TrainingData, make_trainer
@@ -133,9 +133,35 @@ def find_allocations(
     strategies = {space: make_strategy(order, space, config) for space, config in aims.items()}
     if not data.search:
         return {space: SearchOutcome(strategy.best) for space, strategy in strategies.items()}
-    shared = next(iter(aims.values()))
-    boards = _boards(sparse_model, shared, data, told or {})
-    reports = {space: _named(report, config) if len(aims) > 1 else report for space, config in aims.items()}
+    shared, told = next(iter(aims.values())), told or {}
+    boards = _boards(sparse_model, shared, data, told)
+    try:
+        found = _search_all(sparse_model, strategies, aims, boards, data, report)
+    finally:
+        for board in boards.values():
+            board.save()
+    batch_size = boards[SEARCH].scorer.batch_size
+    # Only the teacher of the held-out data is in memory then.
+    for board in boards.values():
+        board.scorer.forget()
+    if data.holdout:
+        known = told.get(HELD_OUT) or ToldScores()
+        scorer = _scorer(sparse_model, shared, data.holdout, min(batch_size, known.batch_size or batch_size))
+        board = ScoreBoard(scorer, known)
+        for space, config in aims.items():
+            given = (strategies[space], board, config, data.holdout_domains, _named(report, config, len(aims)))
+            found[space] = _compare(found[space], *given)
+    return found
+
+
+def _search_all(
+    sparse_model: SparseModel,
+    strategies: Mapping[AllocationSpace, Strategy],
+    aims: Mapping[AllocationSpace, EvoESAPConfig],
+    boards: Mapping[str, ScoreBoard],
+    data: SearchData,
+    report: Report,
+) -> dict[AllocationSpace, SearchOutcome]:
     found = {}
     for space, config in aims.items():
         if len(aims) > 1:
@@ -144,20 +170,13 @@ def find_allocations(
         if strategy.trains:
             training = data.training or TrainingData(data.search)
             trainer = make_trainer(sparse_model, space, config.seed, training)
-        found[space] = _search(strategy, boards, config, reports[space], trainer)
-    batch_size = boards[SEARCH].scorer.batch_size
-    # Only the teacher of the held-out data is in memory then.
-    for board in boards.values():
-        board.scorer.forget()
-    if data.holdout:
-        scorer = _scorer(sparse_model, shared, data.holdout, batch_size)
-        for space, config in aims.items():
-            given = (strategies[space], scorer, config, data.holdout_domains, reports[space])
-            found[space] = _compare(found[space], *given)
+        found[space] = _search(strategy, boards, config, _named(report, config, len(aims)), trainer)
     return found
 
 
-def _named(report: Report, config: EvoESAPConfig) -> Report:
+def _named(report: Report, config: EvoESAPConfig, num_aims: int) -> Report:
+    if num_aims == 1:
+        return report
     return lambda values: report({f"sparsity {config.sparsity:g}/{name}": value for name, value in values.items()})
 
 
@@ -179,14 +198,14 @@ def _search(
 def _compare(
     found: SearchOutcome,
     strategy: Strategy,
-    scorer: SliceScorer,
+    board: ScoreBoard,
     config: EvoESAPConfig,
     domains: Sequence[str],
     report: Report,
 ) -> SearchOutcome:
     """What was found, or the uniform allocation in its place, with the scores of both on the held-out windows."""
     counted = domains if config.goal == "worst" else ()
-    verdict = compare_with_uniform(scorer, found.best, strategy.uniform, config, counted)
+    verdict = compare_with_uniform(board, found.best, strategy.uniform, config, counted)
     report({f"held-out/{name}": value for name, value in verdict.values.items()})
     chosen = choose(found.best, strategy.uniform, verdict, config)
     scores = found.scores | _held_out(verdict, is_rejected=chosen != found.best)

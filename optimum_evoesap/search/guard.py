@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..configuration import EvoESAPConfig
-from ..fitness.slices import SliceScorer
 from ..fitness.window_scores import WindowScores
 from ..models.progress_bar import ProgressBar
+from .board import ScoreBoard
 from .candidate import Candidate
 from .comparison import paired_interval
 
@@ -46,7 +46,7 @@ class Verdict:
 
 
 def compare_with_uniform(
-    scorer: SliceScorer,
+    board: ScoreBoard,
     best: Candidate,
     uniform: Candidate,
     config: EvoESAPConfig,
@@ -56,7 +56,7 @@ def compare_with_uniform(
     """Compare a candidate with the uniform allocation, and say so where it is not better.
 
     Args:
-        scorer: Scores on the held-out windows.
+        board: Scores on the held-out windows, and keeps the scores.
         best: The candidate.
         uniform: That of the uniform allocation.
         config: Says where the candidate comes from, and the seed of the draws.
@@ -65,11 +65,14 @@ def compare_with_uniform(
     """
     both = list(dict.fromkeys((best, uniform)))
     found: dict[Candidate, WindowScores] = {}
-    with ProgressBar("held-out", len(both) * scorer.num_windows, "window", progress) as bar:
+    num_windows = board.scorer.num_windows
+    with ProgressBar("held-out", len(both) * num_windows, "window", progress) as bar:
         for candidate in both:
-            found[candidate] = scorer.score(candidate).by_worst(domains)
+            (scores,) = board.score([candidate])
+            found[candidate] = scores.by_worst(domains)
+            board.save()
             bar.show(**{name: found[one].value for name, one in zip(("best", "uniform"), found)})
-            bar.advance(scorer.num_windows)
+            bar.advance(num_windows)
     scores, others = found[best], found[uniform]
     verdict = Verdict(scores, others, paired_interval(scores, others, config.seed))
     between = "one window is too few for an interval"

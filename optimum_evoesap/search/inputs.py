@@ -14,7 +14,7 @@ from ..run.code_digest import fitness_digests
 from ..run.inputs import ModelInputs
 from ..run.state import RunState
 from .find import SearchData
-from .rounds import CALIBRATION, SEARCH
+from .rounds import CALIBRATION, HELD_OUT, SEARCH
 from .told_logits import ToldLogits
 from .told_scores import ToldScores
 from .trainer import TrainingData, trains
@@ -51,7 +51,7 @@ def search_inputs(
     parts = inputs.holdout_split(data)
     search, holdout = (list(inputs.batches(part)) for part in parts)
     domains = (parts[0].mixture, parts[1].mixture)
-    known = {SEARCH: told(SEARCH, data)}
+    known = {SEARCH: told(SEARCH, data), HELD_OUT: told(HELD_OUT, data)}
     if "calibration" not in inputs.prepared:  # the statistics came from elsewhere
         training = _training(parts[0], inputs, state, sparse_model, config)
         return SearchData(search, holdout, (), *domains, training), known

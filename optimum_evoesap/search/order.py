@@ -112,7 +112,9 @@ class Ranker:
             scorer = SliceScorer(
                 self.sparse_model, batches, self.config.fitness, self.config.seed, told.batch_size, rows
             )
-            scores = dict(zip(tried, ScoreBoard(scorer, told).score(tried, after=bar.advance)))
+            board = ScoreBoard(scorer, told)
+            scores = dict(zip(tried, board.score(tried, after=bar.advance)))
+            board.save()
             scorer.forget()
         return {name: max(scores[one].mean for one in each) for name, each in candidates.items()}
 

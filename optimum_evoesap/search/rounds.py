@@ -14,6 +14,8 @@ from .keep_logits.schedule import TrainingSchedule
 
 # The data that candidates can be scored on: those of the search, and the broader ones of the calibration.
 SEARCH, CALIBRATION = "search", "calibration"
+# Those that no round may name: what was found is compared with the uniform allocation on them.
+HELD_OUT = "heldout"
 
 
 @dataclass(frozen=True)

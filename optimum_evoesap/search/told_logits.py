@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..run.state import RunState
+from ..run.unfinished_piece import UnfinishedPiece
 from .allocation import AllocationSpace
 from .keep_logits.logits import Logits
 from .rounds import KeepLogits
@@ -47,6 +48,15 @@ class ToldLogits:
         """
         return self._seconds.pop(_identity(asked, space), 0.0)
 
+    def unfinished(self, asked: KeepLogits, space: AllocationSpace) -> UnfinishedPiece:
+        """Where logits are kept that are being trained.
+
+        Args:
+            asked: What they were asked for with.
+            space: The allowed allocations.
+        """
+        return self._state.unfinished(_NAME, f"{self._key} {_identity(asked, space)}")
+
     def add(self, asked: KeepLogits, space: AllocationSpace, logits: Logits, seconds: float = 0.0) -> None:
         """Keep logits.
 
@@ -60,6 +70,7 @@ class ToldLogits:
         self._known[identity] = {layer: list(values) for layer, values in logits.items()}
         values = [[layer, list(each)] for layer, each in logits.items()]
         self._state.append(_NAME, self._key, {"asked": identity, "logits": values, "seconds": seconds})
+        self.unfinished(asked, space).end()
 
 
 _NAME = "logits"

@@ -78,6 +78,16 @@ class ToldScores:
         self._put(candidate, first, scores)
         self._unsaved.append((candidate, first, scores))
 
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to keep what was added within a round."""
+        return self._state.pace.is_due
+
+    @property
+    def is_affordable(self) -> bool:
+        """Whether to keep what was added by a round that is complete, which costs next to nothing by now."""
+        return self._state.pace.is_affordable
+
     def save(self, batch_size: int, seconds: float = 0.0) -> None:
         """Keep what was added since, as one more piece.
 

@@ -108,7 +108,7 @@ class LogitTrainer:
         start = {
             layer: asked.start[layer] for layer, limit in zip(self._space.layers, self._space.max_removed) if limit
         }
-        trained = self._training.train(start, asked.schedule, after)
+        trained = self._training.train(start, asked.schedule, after, self._told.unfinished(asked, self._space))
         logits = {layer: list(trained.get(layer, asked.start[layer])) for layer in self._space.layers}
         self._told.add(asked, self._space, logits, time.monotonic() - begin)
         return logits

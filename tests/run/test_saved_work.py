@@ -20,16 +20,21 @@ from tests.pruning import make_pruner, rows
 from tests.run.broken_off import break_off, finish
 
 
+pytestmark = pytest.mark.usefixtures("keeps_rounds")
+
+
 def test_each_kind_is_named_with_its_number(tmp_path):
     out = tmp_path / "out"
     assert saved_work(out) == []
     pruner = break_off(out, criterion="esap")
     # The uniform allocation is one of the candidates of the first generation.
     number = pruner.history[-1]["candidates"]
-    assert saved_work(out) == ["the statistics", "the experts of 3 layers by esap", f"{number} scores on search data"]
+    before, last = ["the statistics", "the experts of 3 layers by esap"], "2 scores on held-out data"
+    assert saved_work(out) == [*before, f"{number} scores on search data", last]
     next((out / ".evoesap").glob("search-*.json")).write_text("{}")
-    assert saved_work(out)[:2] == ["the statistics", "the experts of 3 layers by esap"]
-    assert saved_work(out)[2:] != [f"{number} scores on search data"], "what is damaged is not counted"
+    left = saved_work(out)
+    assert left[:2] == before and left[-1] == last
+    assert left[2] != f"{number} scores on search data", "what is damaged is not counted"
     finish(out, criterion="esap")
     assert saved_work(out) == []
 

@@ -14,10 +14,14 @@ from optimum_evoesap.run.state import RunState
 from tests.run.broken_off import break_off, double, finish
 
 
+pytestmark = pytest.mark.usefixtures("keeps_rounds")
+
+
 def test_statistics_carry_their_own_key(tmp_path, caplog):
     """A kill between two files would give the statistics of one run the key of another."""
     break_off(tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out" / ".evoesap").iterdir()) == [
+        *(f"heldout-00000{number}.json" for number in range(2)),
         *(f"search-00000{number}.json" for number in range(4)),
         "statistics.safetensors",
     ]

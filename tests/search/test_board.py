@@ -59,7 +59,7 @@ def test_a_candidate_that_is_asked_for_twice_is_scored_once():
     assert scores[0] == scores[2] and scorer.together == [((ONE, OTHER), 0, 8, ())]
 
 
-def test_a_run_that_goes_on_scores_the_same_ones_together(tmp_path):
+def test_a_run_that_goes_on_scores_the_same_ones_together(tmp_path, keeps_rounds):
     """Known ones are named all the same: which share a batch decides how sums are rounded."""
 
     def asked(board):

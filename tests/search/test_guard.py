@@ -23,16 +23,19 @@ GIVEN = {"allocation": [3, 1]}
 
 
 class Scorer:
-    """Knows the mean of each window for both candidates."""
+    """A board that knows the mean of each window for both candidates."""
 
     num_windows = len(BASE)
 
     def __init__(self, found):
-        self.means, self.asked = {UNIFORM: BASE, FOUND: found}, []
+        self.means, self.asked, self.scorer = {UNIFORM: BASE, FOUND: found}, [], self
 
-    def score(self, candidate):
-        self.asked.append(candidate)
-        return WindowScores(tuple(10 * value for value in self.means[candidate]), (10,) * len(BASE))
+    def score(self, candidates):
+        self.asked += candidates
+        return [WindowScores(tuple(10 * value for value in self.means[one]), (10,) * len(BASE)) for one in candidates]
+
+    def save(self):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -74,8 +77,8 @@ def test_the_uniform_allocation_is_scored_once_and_loses_only_where_it_was_searc
 @pytest.mark.parametrize(("found", "taken"), [(CLEAR, FOUND), (WORSE, UNIFORM), (BASE, UNIFORM)])
 def test_on_one_window_the_higher_score_decides(found, taken, caplog):
     class OneWindow(Scorer):
-        def score(self, candidate):
-            return super().score(candidate).first(1)
+        def score(self, candidates):
+            return [scores.first(1) for scores in super().score(candidates)]
 
     verdict = compare_with_uniform(OneWindow(found), FOUND, UNIFORM, EvoESAPConfig())
     assert verdict.interval is None and choose(FOUND, UNIFORM, verdict, EvoESAPConfig()) == taken

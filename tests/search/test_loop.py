@@ -42,9 +42,8 @@ def test_a_resumed_run_is_an_unbroken_run(tmp_path):
     assert len(scores) - 30 <= len(fresh) < len(scores) - 20 and set(scores) == saved | set(fresh)
 
 
-def test_scores_are_kept_within_a_long_round_too(tmp_path, monkeypatch):
+def test_scores_are_kept_within_a_long_round_too(tmp_path, keeps_all):
     """A generation of a large model takes minutes."""
-    monkeypatch.setattr("optimum_evoesap.search.board._SECONDS_BETWEEN_SAVES", 0.0)
     space = AllocationSpace.from_sparsity(0.5, [16] * 6, [2] * 6)
     options = EvoESAPOptions(population_size=8, num_elites=2, generations=2)
     tried = []

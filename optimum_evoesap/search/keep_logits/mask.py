@@ -45,6 +45,27 @@ class KeepMask:
         """The logits now, by decoder layer."""
         return self._by_layer(self.values.detach())
 
+    @property
+    def drawn(self) -> torch.Tensor:
+        """How far the noise is drawn."""
+        return self._generator.get_state()
+
+    def go_on_from(self, values: torch.Tensor, drawn: torch.Tensor) -> None:
+        """Begin with what an earlier run has trained.
+
+        Args:
+            values: Its `values`.
+            drawn: Its `drawn`.
+
+        Raises:
+            ValueError: They are of other layers.
+        """
+        if values.shape != self.values.shape:
+            raise ValueError(f"{len(values)} keep logits, where there are {len(self.values)}")
+        with torch.no_grad():
+            self.values.copy_(values)
+        self._generator.set_state(drawn)
+
     def draw(self, temperature: float, noise: float) -> dict[int, torch.Tensor]:
         """Factors of the experts of each layer: one for kept ones, zero for the others.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 
 import torch
 
@@ -15,6 +16,7 @@ from ...models.frozen import frozen
 from ...models.output_head import differentiable_hidden_states
 from ...models.recomputed import recomputed
 from ...models.sparse_model import SparseModel
+from ...models.unfinished import NOT_KEPT, Part, Unfinished
 from .gradient_check import can_recompute, check_gradients, decoder_layers
 from .mask import Choose, KeepMask
 from .schedule import TrainingSchedule
@@ -69,6 +71,7 @@ class KeepTraining:
         start: Mapping[int, Sequence[float]],
         schedule: TrainingSchedule,
         after: Callable[[float], None] = lambda progress: None,
+        unfinished: Unfinished = NOT_KEPT,
     ) -> dict[int, list[float]]:
         """The trained logits.
 
@@ -78,13 +81,14 @@ class KeepTraining:
             start: Logits to begin with, for each layer that can lose experts; those of the others are not trained.
             schedule: How long, and how boldly.
             after: Called after each step with the share of the steps that are done.
+            unfinished: Keeps the logits from time to time, and brings those of a killed run.
 
         Raises:
             ValueError: A gradient is NaN or infinite.
         """
         scorer = FitnessScorer(self._sparse_model.model, self._batches(schedule), "kl", self._seed)
         try:
-            return scorer.fit(lambda: self._attempt(scorer, start, schedule, after))
+            return scorer.fit(lambda: self._attempt(scorer, start, schedule, after, unfinished))
         finally:
             scorer.forget()
 
@@ -94,20 +98,23 @@ class KeepTraining:
         start: Mapping[int, Sequence[float]],
         schedule: TrainingSchedule,
         after: Callable[[float], None],
+        unfinished: Unfinished,
     ) -> dict[int, list[float]]:
         mask = KeepMask(start, self._choose, self._seed, self._least)
         optimizer = torch.optim.Adam([mask.values], lr=schedule.learning_rate)
+        steps_done = unfinished.found(lambda part: _go_on(part, mask, optimizer, scorer.batch_size)) or 0
         steps = list(_steps([batch.inputs["input_ids"] for batch in scorer.teacher], schedule, self._seed))
         with frozen(self._sparse_model.model), ExitStack() as undo:
             if self._recomputes:
                 undo.enter_context(recomputed(decoder_layers(self._sparse_model)))
-            for number, step in enumerate(steps):
+            for number, step in list(enumerate(steps))[steps_done:]:
                 temperature = schedule.temperature_at(number / max(1, len(steps) - 1))
                 factors = mask.draw(temperature, schedule.noise * temperature)
                 optimizer.zero_grad()
                 self._backward(scorer, [scorer.teacher[each] for each in step], factors)
                 self._check_finite(mask)
                 optimizer.step()
+                unfinished.keep(partial(_part, number + 1, mask, optimizer, scorer.batch_size))
                 after((number + 1) / len(steps))
         return mask.logits()
 
@@ -163,6 +170,27 @@ def _loss_gradient(scorer: FitnessScorer, batch: TeacherBatch, student: torch.Te
         (known.exp() * (known - log_probabilities)).sum().backward()
     assert leaf.grad is not None
     return leaf.grad
+
+
+def _part(done: int, mask: KeepMask, optimizer: torch.optim.Optimizer, batch_size: int) -> Part:
+    # There is nothing of Adam before the first gradient.
+    moments = optimizer.state_dict()["state"].get(0, {})
+    tensors = {"values": mask.values.detach(), "drawn": mask.drawn} | {
+        f"adam.{name}": moments[name] for name in moments
+    }
+    return tensors, {"done": done, "batch_size": batch_size}
+
+
+def _go_on(part: Part, mask: KeepMask, optimizer: torch.optim.Optimizer, batch_size: int) -> int:
+    """Take the logits of an earlier run, and return how many steps they have been trained."""
+    tensors, values = part
+    if values["batch_size"] != batch_size:
+        raise ValueError(f"trained with {values['batch_size']} windows at once, and not {batch_size}")
+    moments = {name.removeprefix("adam."): each for name, each in tensors.items() if name.startswith("adam.")}
+    mask.go_on_from(tensors["values"], tensors["drawn"])
+    state = optimizer.state_dict()
+    optimizer.load_state_dict(state | {"state": {0: moments} if moments else {}})
+    return int(values["done"])
 
 
 def _steps(tokens: Sequence[torch.Tensor], schedule: TrainingSchedule, seed: int) -> Iterator[list[int]]:
