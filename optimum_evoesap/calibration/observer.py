@@ -16,6 +16,7 @@ from ..models.output_head import final_hidden_states
 from ..models.progress_bar import ProgressBar
 from ..models.sparse_model import SparseModel
 from ..models.unfinished import NOT_KEPT, Part, Unfinished
+from .same_draws import same_draws
 from .statistics import ExpertStatistics, LayerStatistics
 
 
@@ -189,7 +190,8 @@ def observe_experts(
 
         def observe(batch: Batch) -> None:
             inputs = {name: value for name, value in batch.items() if name != "labels"}
-            with observer.batch(inputs["input_ids"], inputs.get("attention_mask")):
+            tokens, mask = inputs["input_ids"], inputs.get("attention_mask")
+            with observer.batch(tokens, mask), same_draws(sparse_model.model):
                 final_hidden_states(sparse_model.model, inputs)
             bar.advance(len(inputs["input_ids"]))
 

@@ -14,6 +14,7 @@ from ..models.progress_bar import ProgressBar
 from ..models.unfinished import Part
 from .layer_change import LayerChange
 from .measured import Measurement, register_measured_criterion
+from .same_draws import same_draws
 
 
 @register_measured_criterion("reconstruction")
@@ -46,7 +47,6 @@ def _measure(changes: list[LayerChange], measurement: Measurement) -> None:
     if not changes:
         return
     model = measurement.sparse_model.model
-    devices = [model.device] if model.device.type == "cuda" else []
     num_calls = sum(len(change.modules) for change in changes)
     num_windows = sum(len(batch["input_ids"]) for batch in measurement.batches)
     progress = ProgressBar("rank by reconstruction", num_calls * num_windows, "layer", measurement.progress)
@@ -58,9 +58,7 @@ def _measure(changes: list[LayerChange], measurement: Measurement) -> None:
             with ExitStack() as undo:
                 for change in changes:
                     change.watch(_real_tokens(inputs), lambda: progress.advance(windows), undo)
-                # DiffusionGemma starts from random tokens: the same ones, whatever ran before.
-                undo.enter_context(torch.random.fork_rng(devices=devices))
-                torch.manual_seed(measurement.seed)
+                undo.enter_context(same_draws(model, measurement.seed))
                 final_hidden_states(model, inputs)
         except torch.OutOfMemoryError:
             progress.advance(before - progress.done)

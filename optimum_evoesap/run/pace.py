@@ -11,7 +11,7 @@ from contextlib import contextmanager
 # What a kill can cost at most, where writing is not slow.
 SECONDS_BETWEEN = 3.0
 # Share of the time that writing may take.
-MOST_OF_TIME = 0.005
+MOST_OF_TIME = 0.01
 
 
 class Pace:

@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from transformers import AutoModelForCausalLM
+
 import tests.conftest  # noqa: F401  (as many threads as the tests have: they decide in which order sums are taken)
 from optimum_evoesap import MoEPruner
 from optimum_evoesap.run import pace
@@ -66,7 +68,9 @@ class Death:
 
 DEATHS = [
     Death("guided", "calibrate", 2),
+    Death("guided", "rank", 7),
     Death("guided", "rank", 30),
+    Death("guided", "rank", 61),
     Death("guided", "choose", 8),
     Death("guided", "curves", 5),
     Death("guided", "curves", 12, keeps_all=False),
@@ -81,7 +85,7 @@ DEATHS = [
     Death("evolution", "rank", 30),
     Death("evolution", "search", 20),
     Death("evolution", "search", 75, keeps_all=False),
-    Death("evolution", "guard", 1),
+    Death("evolution", "guard", 3),
     Death("gradient", "train", 12),
     Death("gradient", "walk", 3),
 ]
@@ -159,6 +163,15 @@ def run(kind: str, folder: Path, death: Death | None) -> int:
     return in_child(work)
 
 
+def loads(folder: Path) -> bool:
+    """Whether what is in a folder is taken for a model."""
+    try:
+        AutoModelForCausalLM.from_pretrained(folder)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def in_child(work: Callable[[], None]) -> int:
     child = os.fork()
     if child:
@@ -179,6 +192,7 @@ def main() -> None:
         target = folder / death.name
         ends[death.name] = {"killed": run(death.kind, target, death)}
         ends[death.name]["left"] = sorted(str(each.relative_to(target)) for each in target.rglob("*"))
+        ends[death.name]["loads"] = loads(target)
         ends[death.name]["again"] = run(death.kind, target, None)
     for name, end in ends.items():
         passes = folder / name / "passes"
