@@ -23,9 +23,11 @@ from .checkpoint.files import (
     check_front_folder,
     check_output_folder,
     clear_partial_checkpoint,
+    end_state,
     output_folder,
     warn_of_replacement,
 )
+from .checkpoint.finished import Finished, find_finished
 from .checkpoint.front import write_front
 from .checkpoint.push_checks import check_hub, plan_push
 from .checkpoint.rehearsal import rehearse
@@ -57,12 +59,14 @@ from .run.breadth import warn_of_experts_hardly_reached, warn_of_one_domain
 from .run.disk_errors import told_for, writing
 from .run.folder_lock import STATE_FOLDER, FolderLock
 from .run.inputs import ModelInputs
+from .run.run_key import run_key
 from .run.saved_work import how_to_go_on
 from .run.state import RunState
 from .run.text_data import check_data, find_processor_for
 from .run.trackers import Trackers
 from .run.window_length import with_fitting_windows
 from .search.allocation import AllocationSpace
+from .search.candidate import Candidate
 from .search.estimate import RunEstimate, estimate_run, size_of_checkpoint
 from .search.find import SearchData, SearchOutcome, find_allocation, find_allocations
 from .search.front import front_configs, front_spaces
@@ -236,7 +240,8 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
                 searched they are optional, and that allocation is scored on them.
             push_to_hub: Also push the checkpoint.
             hub_model_id: Repository to push to; by default the name of `save_directory`.
-            resume: Go on with what a killed run left in `save_directory`.
+            resume: Go on with what a killed run left in `save_directory`. Where the very same run has come to its end
+                there, its result is applied, and nothing is measured or written again.
             remote_code: As in `save_pretrained`, for what is saved and pushed.
             private: As in `push_to_hub`, like the four arguments that follow.
             token: Access token.
@@ -274,7 +279,6 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         save_directory = output_folder(save_directory)
         if save_directory is not None:
             check_output_folder(save_directory, self.model.name_or_path)
-            warn_of_replacement(save_directory)
         with (
             told_for(save_directory, lambda: how_to_go_on(save_directory or "")),
             RunState(save_directory, resume) as state,
@@ -290,14 +294,28 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
                 check_hub(**push)
             self._state = state
             try:
-                self._walk(calibration_data, search_data, result, ranking)
+                if ranking is not None:
+                    self.load_ranking(ranking)
+                data = (calibration_data, search_data, ranking is not None)
+                key, finished = "", None
+                if save_directory is not None and result is None:
+                    key = self._run_key(*data, remote_code)
+                    finished = find_finished(save_directory, key) if resume else None
+                if finished is None:
+                    self._walk(save_directory, *data, result)
+                else:
+                    self._take_finished(finished)
             finally:
                 self._state = RunState()  # stages that are called later are not of that run
                 self._trackers.finish()
             if save_directory is not None:
-                with stage_line("save") as line:
-                    names = self._write_held(save_directory, state, remote_code=remote_code)
-                    line.says(saved(save_directory, names))
+                if finished is None:
+                    with stage_line("save") as line:
+                        names = self._write_held(save_directory, state, remote_code=remote_code, key=key)
+                        line.says(saved(save_directory, names))
+                else:
+                    names = finished.result.files
+                    end_state(save_directory)
                 if push is not None:
                     written = (save_directory, names, self.config, self._applied_result())
                     with stage_line("push") as line:
@@ -715,20 +733,26 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         """The search, one entry a generation."""
         return self._found.history if self._found else []
 
-    def _walk(self, calibration_data: Any, search_data: Any, result: Any, ranking: Any) -> None:
+    def _walk(
+        self,
+        save_directory: str | Path | None,
+        calibration_data: Any,
+        search_data: Any,
+        has_ranking: bool,
+        result: Any,
+    ) -> None:
         """All stages that are not replaced by what another run left."""
+        if save_directory is not None:
+            warn_of_replacement(save_directory)
         if result is not None:
             with stage_line("apply") as line:
                 self.apply(result)
                 line.says(removed(self._applied_result()), self.model)
             return
-        if ranking is not None:
-            self.load_ranking(ranking)
-        self._prepare(calibration_data, search_data, self._ranking is not None)
+        self._prepare(calibration_data, search_data, has_ranking)
         if logger.isEnabledFor(logging.INFO):
-            aims = {self.space: self.config}
-            logger.info("%s", describe_estimate(self._estimate(aims, has_ranking=ranking is not None)))
-        if ranking is None:
+            logger.info("%s", describe_estimate(self._estimate({self.space: self.config}, has_ranking)))
+        if not has_ranking:
             self._calibrate_and_rank()
         with stage_line("search") as line:
             self.search()
@@ -736,6 +760,32 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
         with stage_line("apply") as line:
             self.apply()
             line.says(removed(self._applied_result()), self.model)
+
+    def _run_key(self, calibration_data: Any, search_data: Any, has_ranking: bool, remote_code: bool) -> str:
+        """The fingerprint of a run, of which the data are prepared for it."""
+        if not has_ranking:
+            self._get_data("calibration", calibration_data)
+        if self._needs_search_data(search_data):
+            self._get_data("search", search_data)
+        ranked = self._ranked if has_ranking else None
+        scores = {layer: each.tolist() for layer, each in ranked.scores.items()} if ranked else {}
+        others = {"remote_code": remote_code, "ranking": [ranked.criterion, scores, ranked.order] if ranked else None}
+        return run_key(self._state, self.model, self.config, self.tokenizer, self._inputs.prepared, **others)
+
+    def _take_finished(self, finished: Finished) -> None:
+        """Take the result of this very run, which an earlier one has brought to its end."""
+        logger.warning(
+            "The result of this very run is whole already, so it is taken as it is: nothing is measured or written "
+            "anew. resume=False (--no-resume) does everything again."
+        )
+        result, self._ranking = finished.result, finished.ranking
+        if finished.ranking is not None:
+            self.statistics, made = finished.ranking.statistics, finished.ranking
+            self._ranked = RankedExperts(made.criterion, made.scores, made.order, result.criterion_scores)
+        kept = tuple((layer, tuple(experts)) for layer, experts in sorted(result.kept_experts.items()))
+        if "search" not in self._inputs.prepared:
+            self._config = self.config.replace(search_dataset=None)  # none was read
+        self._remove(SearchOutcome(Candidate(kept), history=result.history), result)
 
     def _calibrate_and_rank(self) -> None:
         with self._trackers.timed("calibrate"), stage_line("calibrate") as line:

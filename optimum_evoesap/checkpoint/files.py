@@ -147,3 +147,16 @@ def remove_state(state: Path) -> None:
             path.unlink()
     if not any(state.iterdir()):
         state.rmdir()
+
+
+def end_state(directory: str | Path) -> None:
+    """Remove what a run kept to go on with, once its result is whole; where that fails, say so.
+
+    Args:
+        directory: The output folder.
+    """
+    state = Path(directory) / STATE_FOLDER
+    try:
+        remove_state(state)
+    except OSError as error:
+        logger.warning("The result is whole, but what the run left in %s cannot be removed: %s", state, error)

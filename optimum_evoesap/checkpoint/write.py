@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import tempfile
 from collections.abc import Collection, Mapping
@@ -19,7 +18,8 @@ from ..run.disk_errors import writing
 from ..run.folder_lock import STATE_FOLDER
 from .claims import drop_claims
 from .exchange import PARTIAL, exchange, file_names
-from .files import clear_partial_checkpoint, remove_state
+from .files import clear_partial_checkpoint, end_state
+from .finished import seal_of
 from .public_files import write_public_files
 from .push import push_folder
 from .remote_code import CODE, check_remote_code, set_remote_code
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from ..models.processors import Processor
 
 
-logger = logging.getLogger(__name__)
-
-
 def write_checkpoint(
     directory: str | Path,
     model: PreTrainedModel,
@@ -46,6 +43,7 @@ def write_checkpoint(
     remote_code: bool = False,
     ranking: Ranking | None = None,
     base_card: Mapping[str, Any] | None = None,
+    key: str = "",
     **save_kwargs: Any,
 ) -> list[str]:
     """Save model, tokenizer, configurations, result and model card into `directory`.
@@ -63,6 +61,7 @@ def write_checkpoint(
         remote_code: Add the code that loads it with `trust_remote_code=True`, without this package.
         ranking: Written as `evoesap_ranking.json`, where the run measured one.
         base_card: What the card takes over from that of the base model.
+        key: Fingerprint of the run, by which the same run, started again, finds that it has ended.
         **save_kwargs: Go to the model's `save_pretrained`, such as `max_shard_size`.
 
     Returns:
@@ -75,8 +74,7 @@ def write_checkpoint(
     if remote_code:
         check_remote_code(model)
     directory = Path(directory)
-    state = directory / STATE_FOLDER
-    partial = state / PARTIAL
+    partial = directory / STATE_FOLDER / PARTIAL
     clear_partial_checkpoint(directory)
     partial.mkdir(parents=True)
     try:
@@ -93,15 +91,13 @@ def write_checkpoint(
                 ranking.save(partial)
             _write_card(partial, config, result, has_remote_code, base_card)
             result.files = sorted({RESULT_NAME, *file_names(partial)})
+            result.seal = seal_of(result, key) if key else None
             result.save(partial)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)  # room for what comes now
         raise
     names = exchange(partial, directory)
-    try:
-        remove_state(state)
-    except OSError as error:
-        logger.warning("The result is whole, but what the run left in %s cannot be removed: %s", state, error)
+    end_state(directory)
     return names
 
 

@@ -70,6 +70,8 @@ class PruningResult(ShortRepr):
             the loaded model had no such layers.
         files: Names of all files that were written with it, with `/` between the parts; a later result in their place
             removes them. Empty before it is written.
+        seal: Fingerprint of this record and of the run that wrote it, by which the same run, started again, knows that
+            it has ended. `None` for what no whole run wrote.
         loaded_from: Where this record was read from, itself not written: as `result` and `revision` of `applied_from`.
     """
 
@@ -106,7 +108,8 @@ class PruningResult(ShortRepr):
     dtype: str | None = None
     applied_from: dict[str, Any] = field(default_factory=dict)
     dropped_layers: list[str] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list, compare=False)
+    seal: str | None = field(default=None, compare=False)
     loaded_from: dict[str, str | None] = field(default_factory=dict, compare=False)
 
     @property
