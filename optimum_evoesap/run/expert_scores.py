@@ -58,13 +58,24 @@ def _measured_scores(
     measure = MEASURED_CRITERIA[criterion]
     key = state.key(measurement.sparse_model.model, fingerprint, criterion, measurement.seed, code_digest(measure))
     name = f"{RANKING}{criterion}"
-    found = dict(state.load_series(name, key, _read))
+    found = {index: scores for piece in state.load_series(name, key, _read) for index, scores in piece.items()}
     layers = {layer.index: layer.num_experts for layer in measurement.sparse_model.layers}
     missing = [index for index in layers if index not in found]
     measurement.unfinished = unfinished = state.unfinished(name, key)
-    for index, scores in measure(measurement, missing) if missing else ():
-        found[index] = check_scores(criterion, index, scores, layers[index])
-        state.append(name, key, {"layer": index, "scores": found[index].tolist()})
+    unsaved: dict[int, torch.Tensor] = {}
+
+    def save() -> None:
+        if unsaved:
+            state.append(name, key, {"scores": {index: scores.tolist() for index, scores in unsaved.items()}})
+            unsaved.clear()
+
+    try:
+        for index, scores in measure(measurement, missing) if missing else ():
+            found[index] = unsaved[index] = check_scores(criterion, index, scores, layers[index])
+            if state.pace.is_affordable:
+                save()
+    finally:
+        save()
     unfinished.end()
     if found.keys() != layers.keys():
         absent = sorted(layers.keys() - found.keys())
@@ -72,5 +83,5 @@ def _measured_scores(
     return {index: found[index] for index in layers}
 
 
-def _read(content: Any) -> tuple[int, torch.Tensor]:
-    return int(content["layer"]), torch.tensor(content["scores"], dtype=torch.float64)
+def _read(content: Any) -> dict[int, torch.Tensor]:
+    return {int(index): torch.tensor(each, dtype=torch.float64) for index, each in content["scores"].items()}

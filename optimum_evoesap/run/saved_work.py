@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from .expert_scores import RANKING
 from .folder_lock import STATE_FOLDER
@@ -74,13 +73,10 @@ def _words(series: str, number: int) -> str:
 
 
 def _number_of_results(path: Path) -> int:
-    """Scores of candidates in a piece, or 1 for a piece of another kind; 0 where it is damaged."""
+    """Scores of candidates or of layers in a piece, or 1 for a piece of another kind; 0 where it is damaged."""
     try:
         _, content = read_json(path)
     except DAMAGE:
         return 0
-    return len(content["scores"]) if _holds_candidates(content) else 1
-
-
-def _holds_candidates(content: Any) -> bool:
-    return isinstance(content, dict) and "batch_size" in content and isinstance(content.get("scores"), list)
+    scores = content.get("scores") if isinstance(content, dict) else None
+    return len(scores) if isinstance(scores, (list, dict)) else 1

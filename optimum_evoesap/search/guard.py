@@ -70,9 +70,9 @@ def compare_with_uniform(
         for candidate in both:
             (scores,) = board.score([candidate])
             found[candidate] = scores.by_worst(domains)
-            board.save()
             bar.show(**{name: found[one].value for name, one in zip(("best", "uniform"), found)})
             bar.advance(num_windows)
+    board.save()
     scores, others = found[best], found[uniform]
     verdict = Verdict(scores, others, paired_interval(scores, others, config.seed))
     between = "one window is too few for an interval"
