@@ -68,5 +68,5 @@ def write_public_files_of(folder: Path, names: Collection[str], target: Path) ->
         public = public_config(config.to_dict(), result)
         if public != config.to_dict():
             EvoESAPConfig(**public).save_pretrained(target)
-    if public_result(result) != result:
+    if result.seal or public_result(result) != result:
         public_result(result).save(target)

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from ..models.processors import Processor
 
 
+logger = logging.getLogger(__name__)
+
+
 def write_checkpoint(
     directory: str | Path,
     model: PreTrainedModel,

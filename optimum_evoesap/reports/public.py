@@ -31,6 +31,7 @@ def public_result(result: PruningResult) -> PruningResult:
         data={kind: public_data(summary) for kind, summary in result.data.items()},
         domains=dict(zip(public_domains(result), result.domains.values())),
         applied_from=applied_from,
+        seal=None,
     )
 
 

@@ -33,6 +33,7 @@ class PieceFolder:
     def __init__(self, folder: Path | None, is_read: bool = True, hold: Callable[[], None] = lambda: None):
         self._folder, self._is_read, self._hold = folder, is_read, hold
         self.pace = Pace()
+        self._has_said_foreign = False
 
     @property
     def keeps(self) -> bool:
@@ -54,7 +55,9 @@ class PieceFolder:
         open_piece: Callable[[Path], tuple[str, Raw]],
         read: Callable[[Raw], Content],
     ) -> dict[str, Content]:
-        """The pieces of a kind that are whole and of this run, by name; of all others one warning is logged.
+        """The pieces of a kind that are whole and of this run, by name.
+
+        One warning is logged of those that are damaged, and one in a run of those of another one.
 
         Args:
             names: Names of the files, which need not be there.
@@ -79,7 +82,8 @@ class PieceFolder:
         if damaged:
             what = "damaged or of another release; that work is done again (%s)."
             logger.warning("%s " + what, _listed(damaged), reason)
-        if foreign:
+        if foreign and not self._has_said_foreign:
+            self._has_said_foreign = True
             what = "of a run with another model, configuration, code or data; that work is done again."
             logger.warning("%s " + what, _listed(foreign))
         if found and self._folder is not None:

@@ -23,7 +23,7 @@ from tests.run.broken_off import break_off, double, finish
 def test_the_state_of_other_weights_is_not_used(name, tmp_path, caplog):
     break_off(tmp_path / "out")
     result = finish(tmp_path / "out", double(name))
-    assert caplog.text.count("that work is done again") == 2
+    assert caplog.text.count("that work is done again") == 1, "once, whatever there is"
     assert result == finish(tmp_path / "clean", double(name))
 
 

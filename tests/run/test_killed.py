@@ -94,6 +94,6 @@ def test_the_later_it_was_killed_the_less_is_left_to_do(runs, kind):
 
 
 def test_what_is_kept_at_once_is_not_scored_again(runs):
-    """Where only complete rounds are kept, which is so for the first 30 seconds of one, the rest is done again."""
+    """Where only complete rounds are kept, which is so for the first seconds of one, the rest is done again."""
     _, ends, _ = runs
     assert ends["guided order again 25"]["passes"] < ends["guided order again 25 rounds"]["passes"]
