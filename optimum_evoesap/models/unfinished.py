@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -34,6 +35,7 @@ class Unfinished(Protocol):
         """
 
 
+@dataclass(frozen=True)
 class NotKept:
     """Work of which nothing is kept."""
 
