@@ -455,6 +455,7 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
     def _rank(
         self, statistics: ExpertStatistics, known: Mapping[str, dict[int, Tensor]] | None = None
     ) -> PruningOrder:
+        statistics.check_layers(dict(zip(self.sparse_layers, self.space.num_experts)))
         self._found = self._ranked = None
         keep = dict(self.config.keep or {})
         if self.config.protect_super_experts:

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import reprlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -16,6 +18,13 @@ import msgspec
 MAX_BYTES = 64 * 2**20
 # Files of ours have five levels; a parser's own limit is the stack, which the caller has used up in part.
 MAX_DEPTH = 40
+
+# Whole numbers that a float holds too, so that any arithmetic can be done with them.
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+# Neither NaN nor infinite.
+Amount = Annotated[float, msgspec.Meta(ge=0, le=sys.float_info.max)]
+Finite = Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
 
 Schema = TypeVar("Schema")
 
@@ -76,9 +85,7 @@ def read_limited(path: str | Path, max_bytes: int = MAX_BYTES) -> bytes:
         OSError: It cannot be read.
         FileContentError: It is larger, or something that is read without end, such as a pipe.
     """
-    path = Path(path)
-    if path.exists() and not path.is_file():
-        raise FileContentError(f"{path} is no file; give the path of one.")
+    check_is_file(path)
     with open(path, "rb") as file:
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
@@ -86,6 +93,19 @@ def read_limited(path: str | Path, max_bytes: int = MAX_BYTES) -> bytes:
             f"{path} is larger than {max_bytes:,} bytes, which no file of its kind is; was it replaced?"
         )
     return content
+
+
+def check_is_file(path: str | Path) -> None:
+    """Refuse what is there and no file, such as a folder, or a pipe, which is read without end.
+
+    Args:
+        path: Where something may be.
+
+    Raises:
+        FileContentError: It is no file.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise FileContentError(f"{path} is no file; give the path of one.")
 
 
 def parse_json(content: bytes, max_depth: int = MAX_DEPTH) -> Any:

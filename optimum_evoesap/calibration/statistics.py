@@ -3,14 +3,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ..models.short_repr import ShortRepr
+from ..reading import FileContentError, check_is_file
+
+
+_PLACE = re.compile(r"(?P<layer>0|[1-9][0-9]{0,5})\.(?P<name>[a-z_]+)")
 
 
 @dataclass
@@ -89,7 +95,7 @@ class ExpertStatistics(ShortRepr):
             for layer, statistics in self.layers.items()
             for item in fields(statistics)
         }
-        return tensors, {"num_tokens": str(self.num_tokens)}
+        return tensors, {"num_tokens": str(self.num_tokens), "layers": _listed(self.layers)}
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> ExpertStatistics:
@@ -100,15 +106,43 @@ class ExpertStatistics(ShortRepr):
             metadata: The further values.
 
         Raises:
-            ValueError: They are of another release, which had other sums.
+            ValueError: They are of another release, which had other sums, or damaged; names the tensor.
         """
-        indices = sorted({int(name.split(".")[0]) for name in tensors})
+        places = {name: _PLACE.fullmatch(name) for name in tensors}
         names = [item.name for item in fields(LayerStatistics)]
-        absent = [name for name in names for layer in indices if f"{layer}.{name}" not in tensors]
-        if absent:
-            raise ValueError(f"these statistics are of another release: they have no {absent[0]}; calibrate again.")
-        layers = {layer: LayerStatistics(*(tensors[f"{layer}.{name}"] for name in names)) for layer in indices}
-        return cls(layers, int(metadata["num_tokens"]))
+        foreign = sorted(name for name, place in places.items() if place is None or place["name"] not in names)
+        if foreign:
+            raise ValueError(f"the tensor {foreign[0]!r} is none of these statistics; calibrate again.")
+        indices = sorted({int(place["layer"]) for place in places.values() if place})
+        listed = metadata.get("layers", _listed(indices))  # earlier releases did not write them
+        if not indices or listed != _listed(indices):
+            raise ValueError(f"there are sums of the layers {_listed(indices)}, and of {listed} there should be.")
+        layers = {
+            layer: _layer_of({name: tensors.get(f"{layer}.{name}") for name in names}, layer) for layer in indices
+        }
+        num_tokens = metadata.get("num_tokens", "")
+        if not re.fullmatch(r"[0-9]{1,15}", num_tokens):
+            raise ValueError(
+                f"num_tokens is {num_tokens[:20]!r}, which is no whole number of tokens; calibrate again."
+            )
+        return cls(layers, int(num_tokens))
+
+    def check_layers(self, num_experts: Mapping[int, int]) -> None:
+        """Refuse statistics that are not of the sparse layers of a model.
+
+        Args:
+            num_experts: Experts of the model by decoder layer.
+
+        Raises:
+            ValueError: A layer is missing, or has another number of experts.
+        """
+        mine = {layer: len(sums.routed_tokens) for layer, sums in self.layers.items()}
+        wrong = [each for each in sorted({*mine, *num_experts}) if mine.get(each) != num_experts.get(each)]
+        if wrong:
+            raise ValueError(
+                f"The statistics hold {mine.get(wrong[0], 0)} experts of layer {wrong[0]}, and the model has "
+                f"{num_experts.get(wrong[0], 0)} there: they are not of this model. Calibrate it."
+            )
 
     def save(self, path: str | Path) -> None:
         """Write the sums as a safetensors file."""
@@ -119,8 +153,41 @@ class ExpertStatistics(ShortRepr):
     def load(cls, path: str | Path) -> ExpertStatistics:
         """Read what [`~ExpertStatistics.save`] wrote.
 
+        Args:
+            path: The file.
+
         Raises:
-            ValueError: It is of another release.
+            FileNotFoundError: There is no such file.
+            FileContentError: It is of another release, damaged, or something else; names the tensor.
         """
-        with safe_open(path, "pt") as file:
-            return cls.from_tensors({name: file.get_tensor(name) for name in file.keys()}, file.metadata())
+        path = Path(path)
+        check_is_file(path)
+        try:
+            with safe_open(path, "pt") as file:
+                return cls.from_tensors({name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {})
+        except (ValueError, SafetensorError) as error:
+            raise FileContentError(f"{path} holds no statistics of experts: {error}") from error
+
+
+def _listed(layers: Iterable[int]) -> str:
+    return ",".join(map(str, layers))
+
+
+def _layer_of(sums: Mapping[str, torch.Tensor | None], layer: int) -> LayerStatistics:
+    zeros = LayerStatistics.zeros(1)  # tells the types
+    first = sums[next(iter(sums))]
+    for name, tensor in sums.items():
+        if tensor is None or first is None:
+            raise ValueError(
+                f"these statistics are of another release: they have no {name} of layer {layer}; calibrate again."
+            )
+        expected = getattr(zeros, name).dtype
+        if tensor.dtype != expected or tensor.dim() != 1 or not 0 < len(tensor) == len(first):
+            raise ValueError(
+                f"{layer}.{name} has {tensor.dtype} numbers of shape {tuple(tensor.shape)}, not one of "
+                f"{expected} for each expert; calibrate again."
+            )
+        # The gate weights of a token may sum to zero; the criterion that divides by that says so itself.
+        if name != "renormalised_norm_sum" and not torch.isfinite(tensor).all():
+            raise ValueError(f"{layer}.{name} holds NaN or infinite values; calibrate again.")
+    return LayerStatistics(**sums)  # type: ignore[arg-type]

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,11 @@ from typing import Any
 
 from ..models.short_repr import ShortRepr
 from ..run.durable import write_durably
+from .front_file import FRONT_NAME, point_folder, read_front, read_point
 from .result import RESULT_NAME, PruningResult
 from .text import change, interval, score, share, short_bytes, short_count, table
 
 
-FRONT_NAME = "evoesap_front.json"
 _DIGITS = 6
 
 
@@ -37,7 +36,7 @@ class FrontPoint:
     @property
     def folder(self) -> str:
         """The folder of its result, inside that of the front."""
-        return f"{self.sparsity:g}"
+        return point_folder(self.sparsity)
 
     def to_json(self) -> dict[str, Any]:
         """The figures of the point as JSON values, and where its result is."""
@@ -161,15 +160,14 @@ class Front(ShortRepr, Mapping[float, PruningResult]):
 
         Raises:
             FileNotFoundError: The folder holds no front, or a point is missing.
-            ValueError: A file is something else.
+            ValueError: A file is something else, or of another run.
         """
         directory = Path(directory)
-        values = _read(directory / FRONT_NAME)
-        points = []
-        for each in values["points"]:
-            result = PruningResult.from_pretrained(directory / each["result"])
-            points.append(FrontPoint(float(each["sparsity"]), result, int(each["checkpoint_bytes"])))
-        return cls(points, int(values["checkpoint_bytes"]))
+        values = read_front(directory)
+        points = [
+            FrontPoint(each.sparsity, read_point(directory, each), each.checkpoint_bytes) for each in values.points
+        ]
+        return cls(points, values.checkpoint_bytes)
 
     def _summary(self) -> list[tuple[str, str]]:
         result = self.points[0].result
@@ -189,20 +187,8 @@ def point_folders(directory: str | Path) -> list[Path]:
     Raises:
         ValueError: What is there is no front.
     """
-    path = Path(directory) / FRONT_NAME
-    if not path.is_file():
+    directory = Path(directory)
+    if not (directory / FRONT_NAME).is_file():
         return []
-    folders = [path.parent / Path(each["result"]).parent for each in _read(path)["points"]]
+    folders = [directory / point_folder(point.sparsity) for point in read_front(directory).points]
     return [folder for folder in folders if folder.is_dir()]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        for each in values["points"]:
-            folder, *rest = Path(each["result"]).parts
-            if rest != [RESULT_NAME] or folder in (os.sep, os.pardir):
-                raise ValueError(f"its point {each['sparsity']} is not in a folder beside it")
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path} is not the front of a run of optimum-evoesap: {error}") from error
-    return values

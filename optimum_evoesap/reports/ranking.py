@@ -18,9 +18,11 @@ from ..models.hub_file import find_file
 from ..models.origin import ModelOrigin
 from ..models.short_repr import ShortRepr
 from ..models.size import dtype_name
+from ..reading import read_json
 from ..run.versions import package_versions
 from .names import LOCAL_MODEL, is_hub_id
 from .public import public_data
+from .ranking_file import RankingFile, StatisticsEntry, check_layers
 
 
 # JSON, which keeps every bit of a float: servers read all files of a checkpoint that end with .safetensors.
@@ -157,13 +159,8 @@ class Ranking(ShortRepr):
             ValueError: It is no ranking, or one of another release.
         """
         found = find_file(name_or_path, RANKING_NAME, revision=revision, token=token, cache_dir=cache_dir)
-        try:
-            return cls._from_json(json.loads(found.path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(
-                f"{found.path} is no ranking, or one of another release ({type(error).__name__}: {error}); calibrate "
-                "once more."
-            ) from error
+        remedy = "It may be damaged, or of another release: calibrate once more."
+        return cls._from_file(read_json(found.path, RankingFile, "a ranking of optimum-evoesap", remedy, check_layers))
 
     def _layer_to_json(self, layer: int) -> dict[str, Any]:
         statistics = self.statistics.layers[layer]
@@ -171,14 +168,19 @@ class Ranking(ShortRepr):
         return {"order": self.order[layer], "scores": self.scores[layer].tolist(), "statistics": sums}
 
     @classmethod
-    def _from_json(cls, values: dict[str, Any]) -> Ranking:
-        layers = {int(layer): content for layer, content in values.pop("layers").items()}
-        statistics = {layer: _statistics(content["statistics"]) for layer, content in layers.items()}
+    def _from_file(cls, file: RankingFile) -> Ranking:
+        statistics = {layer: _statistics(entry.statistics) for layer, entry in file.layers.items()}
         return cls(
-            statistics=ExpertStatistics(statistics, int(values.pop("num_tokens"))),
-            scores={layer: torch.tensor(content["scores"], dtype=torch.float64) for layer, content in layers.items()},
-            order={layer: list(content["order"]) for layer, content in layers.items()},
-            **values,
+            statistics=ExpertStatistics(statistics, file.num_tokens),
+            criterion=file.criterion,
+            scores={layer: torch.tensor(entry.scores, dtype=torch.float64) for layer, entry in file.layers.items()},
+            order={layer: entry.order for layer, entry in file.layers.items()},
+            base_model=file.base_model,
+            base_weights=file.base_weights,
+            dtype=file.dtype,
+            model_type=file.model_type,
+            data=file.data,
+            versions=file.versions,
         )
 
     def _summary(self) -> list[tuple[str, str]]:
@@ -190,9 +192,10 @@ class Ranking(ShortRepr):
         ]
 
 
-def _statistics(sums: dict[str, list[Any]]) -> LayerStatistics:
+def _statistics(sums: StatisticsEntry) -> LayerStatistics:
     zeros = LayerStatistics.zeros(1)  # tells the types
     tensors = {
-        each.name: torch.tensor(sums[each.name], dtype=getattr(zeros, each.name).dtype) for each in fields(zeros)
+        each.name: torch.tensor(getattr(sums, each.name), dtype=getattr(zeros, each.name).dtype)
+        for each in fields(zeros)
     }
     return LayerStatistics(**tensors)

@@ -11,7 +11,9 @@ from typing import Any
 
 from ..models.hub_file import find_file
 from ..models.short_repr import ShortRepr
+from ..reading import read_json
 from .figures import score_rows
+from .result_file import check_fields
 from .text import interval, share
 
 
@@ -210,13 +212,8 @@ class PruningResult(ShortRepr):
 
     @classmethod
     def _read(cls, path: Path) -> PruningResult:
-        known = {item.name for item in dataclasses.fields(cls)}
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            result = cls(**{name: value for name, value in values.items() if name in known})
-            for name in ("kept_experts", "protected_experts"):
-                by_layer = {int(layer): list(experts) for layer, experts in getattr(result, name).items()}
-                setattr(result, name, by_layer)
-        except (TypeError, AttributeError, ValueError) as error:
-            raise ValueError(f"{path} is not the result of a run of optimum-evoesap: {error}") from error
+        result = read_json(
+            path, cls, "the result of a run of optimum-evoesap", "Take the file as a run wrote it.", check_fields
+        )
+        result.loaded_from = {}  # known here alone
         return result

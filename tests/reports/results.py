@@ -57,6 +57,7 @@ UNIFORM = dataclasses.replace(
     SEARCHED,
     fitness=None,
     allocation=[2, 2, 2],
+    kept_experts={layer: list(range(6)) for layer in (1, 2, 5)},
     scores={},
     interval=None,
     beats_uniform=None,
@@ -66,6 +67,7 @@ UNIFORM = dataclasses.replace(
 GUARDED = dataclasses.replace(
     SEARCHED,
     allocation=[2, 2, 2],
+    kept_experts={layer: list(range(6)) for layer in (1, 2, 5)},
     scores={
         "best": 0.91,
         "uniform": 0.91,

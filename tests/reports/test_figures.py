@@ -19,7 +19,8 @@ NAMES = ("experts", "parameters", "bytes")
 
 def test_kept_counts_decide_whether_a_result_is_uniform(tmp_path):
     assert SEARCHED.kept_counts == [4, 6, 8] and not SEARCHED.is_uniform
-    levelled = dataclasses.replace(SEARCHED, num_experts=[8, 6, 4])
+    kept = {layer: [0, 1, 2, 3] for layer in SEARCHED.sparse_layers}
+    levelled = dataclasses.replace(SEARCHED, kept_experts=kept, num_experts=[8, 6, 4], sparsity=6 / 18)
     assert levelled.kept_counts == [4, 4, 4] and levelled.is_uniform
     levelled.save(tmp_path)
     assert PruningResult.load(tmp_path) == levelled

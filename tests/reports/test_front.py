@@ -108,9 +108,21 @@ def test_a_point_that_is_not_in_a_folder_beside_the_front_is_refused(result, tmp
     folder.mkdir(parents=True)
     outside = folder.parent / RESULT_NAME
     outside.write_text("{}")
-    points = [{"sparsity": 0.5, "result": result.format(RESULT_NAME), "checkpoint_bytes": 1}]
+    place = result.format(RESULT_NAME)
+    points = [{"sparsity": 0.5, "allocation": [1], "scores": {}, "result": place, "checkpoint_bytes": 1}]
     (folder / FRONT_NAME).write_text(json.dumps({"points": points, "checkpoint_bytes": 2}))
     for read in (Front.load, point_folders):
-        with pytest.raises(ValueError, match="is not the front of a run"):
+        with pytest.raises(ValueError, match=r"is not the front of a run.*points\[0\].result.* is its place"):
             read(folder)
     assert outside.is_file()
+
+
+def test_a_point_of_another_run_is_refused(tmp_path):
+    make_front(0.25, 0.5).save(tmp_path)
+    make_point(0.5, scores={"best": 0.4, "uniform": 0.3}).result.save(tmp_path / "0.5")
+    with pytest.raises(ValueError, match="is not the result that evoesap_front.json beside it was written with"):
+        Front.load(tmp_path)
+    make_front(0.25, 0.5).save(tmp_path)
+    (tmp_path / "0.5" / RESULT_NAME).unlink()
+    with pytest.raises(FileNotFoundError, match="0.5"):
+        Front.load(tmp_path)

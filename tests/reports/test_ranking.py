@@ -93,6 +93,47 @@ def test_what_is_no_ranking(tmp_path):
             pruner.load_ranking(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda values: values["layers"].popitem(), "cannot|not the same|hold 0 experts"),
+        (lambda values: values["layers"]["0"].pop("order"), r"layers\.?\[0\] has no field `order`"),
+        (lambda values: values["layers"]["0"]["order"].reverse(), None),
+        (lambda values: values["layers"]["0"]["order"].append(0), r"layers\[0\].order is .* once"),
+        (lambda values: values["layers"]["0"]["scores"].pop(), r"layers\[0\].scores has \d+ numbers"),
+        (
+            lambda values: values["layers"]["0"]["scores"].__setitem__(0, float("nan")),
+            r"layers\[0\].scores\[0\] is nan",
+        ),
+        (lambda values: values["layers"]["0"]["statistics"].pop("norm_max"), r"statistics has no field `norm_max`"),
+        (lambda values: values["layers"]["0"]["statistics"]["norm_sum"].append(1.0), "statistics.norm_sum has"),
+        (
+            lambda values: values["layers"]["0"]["statistics"]["norm_sum"].__setitem__(0, -1.0),
+            r"norm_sum\[0\] is -1.0",
+        ),
+        (
+            lambda values: values["layers"]["0"]["statistics"]["routed_tokens"].__setitem__(0, 0.5),
+            "routed_tokens.*0.5",
+        ),
+        (lambda values: values.update(num_tokens="3"), "num_tokens is '3'"),
+        (lambda values: values["versions"].update(torch=2), "versions.torch is 2"),
+    ],
+)
+def test_the_field_that_is_wrong_is_named(run, tmp_path, change, message):
+    model_type, _, folder = run
+    if model_type != "olmoe":
+        pytest.skip("one architecture tells it")
+    values = json.loads((folder / RANKING_NAME).read_text())
+    change(values)
+    (tmp_path / RANKING_NAME).write_text(json.dumps(values))
+    pruner = make_pruner(model_type, criterion="ean")
+    if message is None:
+        pruner.load_ranking(tmp_path)
+        return
+    with pytest.raises(ValueError, match=message):
+        pruner.load_ranking(tmp_path)
+
+
 def test_arguments_without_effect():
     with pytest.raises(ValueError, match="calibration_data would have no effect: a ranking"):
         make_pruner().prune(None, rows(), rows(), ranking="somewhere")
