@@ -16,7 +16,8 @@ from .models.short_repr import CodeRepr
 from .option_checks import check_option, wrong_option
 from .options import EvoESAPOptions
 from .presets import preset_options
-from .suggestion import did_you_mean
+from .reading import FileContentError, read_json
+from .suggestion import did_you_mean, shown
 from .version import __version__
 
 
@@ -108,6 +109,33 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
         config = cls(**config_dict | kwargs)
         return (config, unused) if returns_unused else config
 
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
+        """Read a configuration from an `evoesap_config.json`, its folder or its repository on the Hub.
+
+        Args:
+            pretrained_model_name_or_path: Where it is.
+            **kwargs: Fields, which go before those of the file, and where the file comes from: `revision`, `token`,
+                `cache_dir`, ...
+
+        Raises:
+            OSError: There is none, or the Hub cannot be reached.
+            ValueError: As for the class; names the file.
+        """
+        try:
+            return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+        except FileContentError:
+            raise
+        except ValueError as error:
+            raise FileContentError(f"{pretrained_model_name_or_path}: {error}") from error
+
+    @classmethod
+    def _dict_from_json_file(cls, json_file: Any) -> dict[str, Any]:
+        # Values are checked together with those that go before them.
+        remedy = "Take the file as EvoESAPConfig.save_pretrained writes it."
+        read_json(json_file, dict[str, Any], "a configuration of optimum-evoesap", remedy, _check_names_of_file)
+        return super()._dict_from_json_file(json_file)
+
     def replace(self, **changes: Any) -> EvoESAPConfig:
         """A configuration with other values in some fields; a sparsity, a size and removed counts replace each other.
 
@@ -182,4 +210,8 @@ def _check_names(options: dict[str, Any]) -> None:
     if unknown:
         known = (*_OPTION_NAMES, "preset")
         hint = did_you_mean(unknown[0], known) or f"the fields are {', '.join(_OPTION_NAMES)}."
-        raise ValueError(f"EvoESAPConfig has no field {unknown[0]!r} (value {options[unknown[0]]!r}); {hint}")
+        raise ValueError(f"EvoESAPConfig has no field {unknown[0]!r} (value {shown(options[unknown[0]])}); {hint}")
+
+
+def _check_names_of_file(values: dict[str, Any]) -> None:
+    _check_names({name: value for name, value in values.items() if name != "preset"})

@@ -21,7 +21,7 @@ from .registry import (
     MEASURED_CRITERIA,
     STRATEGIES,
 )
-from .suggestion import did_you_mean
+from .suggestion import did_you_mean, shown
 
 
 # Says what to give in place of a wrong value; nothing of a right one.
@@ -51,15 +51,15 @@ def wrong_option(name: str, value: Any, remedy: str) -> ValueError:
         value: Its value.
         remedy: What is wrong with it or what to give.
     """
-    return ValueError(f"EvoESAPConfig: {name}={value!r} is not valid: {remedy}")
+    return ValueError(f"EvoESAPConfig: {name}={shown(value)} is not valid: {remedy}")
 
 
 def _one_of(names: Callable[[], Iterable[str]], more: str = "") -> Check:
     def check(value: Any) -> str | None:
         known = list(dict.fromkeys(names()))
-        if value in known:
+        if isinstance(value, str) and value in known:
             return None
-        return did_you_mean(str(value), known, f"choose one of {', '.join(known)}{more}.")
+        return did_you_mean(str(value)[:100], known, f"choose one of {', '.join(known)}{more}.")
 
     return check
 
@@ -89,7 +89,7 @@ def _allocation(value: Any) -> str | None:
             f"choose {', '.join(BUILT_IN_STRATEGIES)}, uniform or a strategy registered with @register_strategy, or "
             "give the removed counts as a list or dict."
         )
-        return None if value in known else did_you_mean(value, known, remedy)
+        return None if value in known else did_you_mean(value[:100], known, remedy)
     if isinstance(value, dict) and not all(is_count(layer, 0) or str(layer).isdecimal() for layer in value):
         return "its keys are the indices of decoder layers."
     counts = list(value.values()) if isinstance(value, dict) else value
@@ -176,14 +176,15 @@ _CHECKS: dict[str, Check] = {
     "batch_size": _count(1, "what suits the device"),
     "scored_tokens": _one_of(lambda: ("auto", "all", "answers")),
     "columns": _that(
-        lambda value: value is None or isinstance(value, dict),
+        lambda value: value is None or (isinstance(value, dict) and all(map(_is_name, value.values()))),
         'give a dict from role to column, such as {"prompt": "question"}, or None.',
     ),
     "data_split": _NAME,
     "data_config": _TEXT_OR_NONE,
     "data_revision": _TEXT_OR_NONE,
     "racing": _that(
-        lambda value: value in (True, False, None), "give True, False, or None for what suits the strategy."
+        lambda value: value is None or isinstance(value, bool),
+        "give True, False, or None for what suits the strategy.",
     ),
     "max_evaluations": _count(1, "no limit"),
     "max_minutes": _that(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .suggestion import did_you_mean
+from .suggestion import did_you_mean, shown
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -46,7 +46,7 @@ def preset_options(name: str | None) -> dict[str, Any]:
     """
     if name is None:
         return {}
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         remedy = did_you_mean(str(name), PRESETS, f"choose one of {', '.join(PRESETS)}.")
-        raise ValueError(f"There is no preset {name!r}; {remedy}")
+        raise ValueError(f"There is no preset {shown(name)}; {remedy}")
     return dict(PRESETS[name])

@@ -6,13 +6,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import reprlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import msgspec
+
+from .suggestion import shown
 
 
 MAX_BYTES = 64 * 2**20
@@ -164,7 +165,7 @@ def _describe(message: str, values: Any, schema: Any) -> str:
     where = _name(steps)
     if problem.startswith("object missing required field"):
         return f"{where or 'it'} has no field {problem.split()[-1]}"
-    return f"{where or 'it'} is {reprlib.repr(_value_at(values, steps))} ({problem})"
+    return f"{where or 'it'} is {shown(_value_at(values, steps))} ({problem})"
 
 
 def _locate(values: Any, schema: Any, text: str) -> list[str | int]:
@@ -219,7 +220,7 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in found if names.count(name) > 1)
-        raise ValueError(f"it names {reprlib.repr(twice)} twice")
+        raise ValueError(f"it names {shown(twice)} twice")
     return found
 
 
@@ -227,4 +228,4 @@ def _check_characters(values: list[Any]) -> None:
     # Half of a surrogate pair: text that cannot be printed or written.
     for value in values:
         if isinstance(value, str) and not value.isascii() and any("\ud800" <= each <= "\udfff" for each in value):
-            raise ValueError(f"the text {reprlib.repr(value)} holds half a character (a lone surrogate)")
+            raise ValueError(f"the text {shown(value)} holds half a character (a lone surrogate)")

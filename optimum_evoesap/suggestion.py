@@ -1,10 +1,16 @@
 # Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
-"""What a user may have meant who wrote a name that there is not."""
+"""What messages say of a wrong value: the value in short, and what the user may have meant."""
 
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+from typing import Any
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 100
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
@@ -31,3 +37,12 @@ def did_you_mean(name: str, known: Iterable[str], remedy: str = "") -> str:
     """
     found = closest(name, known)
     return remedy if found is None else f"did you mean {found!r}? {remedy[:1].upper()}{remedy[1:]}".strip()
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: not all of it where it is long.
+
+    Args:
+        value: Any value.
+    """
+    return _SHORT.repr(value)

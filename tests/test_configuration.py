@@ -142,3 +142,36 @@ def test_replacing_counts_and_sparsities():
         EvoESAPConfig(allocation=[1, 2]).replace(allocation="uniform")
     assert EvoESAPConfig(allocation=[1, 2]).replace(allocation="uniform", sparsity=0.25).sparsity == 0.25
     assert EvoESAPConfig(allocation=[1, 2]).replace(seed=3).allocation == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"self": 1}', "has no field 'self'"),
+        ('{"sparsity": "half"}', "sparsity='half' is not valid"),
+        ('{"preset": ["paper"]}', "no preset"),
+        ('{"columns": {"text": 5}}', "columns="),
+        ('{"racing": 1}', "racing=1 is not valid"),
+        ('{"seed": 1, "seed": 2}', "it names 'seed' twice"),
+        ('{"configuration_files": ["evoesap_config.x.json"]}', "has no field 'configuration_files'"),
+        ("[]", "not a configuration of optimum-evoesap"),
+        ("[" * 900 + "]" * 900, "nested more than"),
+        ("not json", "it is no JSON"),
+    ],
+)
+def test_a_file_that_is_wrong_is_named_with_its_field(content, message, tmp_path):
+    (tmp_path / "evoesap_config.json").write_text(content)
+    with pytest.raises(ValueError, match=message) as caught:
+        EvoESAPConfig.from_pretrained(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_fields_given_beside_a_file_go_before_its_own(tmp_path):
+    (tmp_path / "evoesap_config.json").write_text('{"criterion": "registered elsewhere", "seed": 5}')
+    config = EvoESAPConfig.from_pretrained(tmp_path, criterion="ean")
+    assert (config.criterion, config.seed) == ("ean", 5)
+
+
+def test_endless_minutes_come_back(tmp_path):
+    EvoESAPConfig(max_minutes=float("inf")).save_pretrained(tmp_path)
+    assert EvoESAPConfig.from_pretrained(tmp_path).max_minutes == float("inf")

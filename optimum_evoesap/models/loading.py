@@ -17,6 +17,7 @@ from transformers import (
 
 from ..adapters.structure import build_on_meta
 from .classes import ModelChoice, choose_model
+from .config_file import check_config_file, errors_of_config
 from .devices import check_devices
 from .hub_file import check_token, is_path
 from .loaded_weights import load_weights
@@ -110,7 +111,11 @@ def _load_config(path: str, source: dict[str, Any], overrides: dict[str, Any]) -
         raise FileNotFoundError(f"There is no folder {path}; give the folder of a model, or the id of one on the Hub.")
     if isinstance(overrides.get("config"), PretrainedConfig):
         return overrides["config"]
-    config, _ = AutoConfig.from_pretrained(path, **{**overrides, **source}, return_unused_kwargs=True)
+    check_config_file(path, **source)
+    # Where nobody says whether to trust code, transformers would ask on the terminal.
+    given = {"trust_remote_code": False, **overrides, **source}
+    with errors_of_config(path, "cannot be read"):
+        config, _ = AutoConfig.from_pretrained(path, **given, return_unused_kwargs=True)
     return config
 
 
@@ -118,4 +123,5 @@ def _build_bare(choice: ModelChoice, config: PretrainedConfig) -> PreTrainedMode
     if getattr(choice.model_class, "config_class", None) is config.sub_configs.get("text_config"):
         # The text model of a multimodal type: Auto classes give it only its own part of the config.
         config = config.get_text_config(decoder=True)
-    return build_on_meta(choice.model_class, config)
+    with errors_of_config(config.name_or_path, "makes no model"):
+        return build_on_meta(choice.model_class, config)
