@@ -1,0 +1,43 @@
+# Copyright 2026 The optimum-evoesap authors. Licensed under the Apache License, Version 2.0.
+"""What a card is made of."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from optimum_evoesap.reports.card import base_card_metadata, create_model_card
+from tests.reports.results import CONFIG, SEARCHED
+
+from .mutations import changed, damaged
+from .registry import kind, written
+
+
+def _cards() -> SearchStrategy:
+    metadata = {
+        "license": "apache-2.0", "license_name": "x", "license_link": "LICENSE", "language": ["en", "de"],
+        "datasets": ["a/b"], "tags": ["x"], "pipeline_tag": "text-generation", "base_model": "c/d", "model-index": [],
+    }  # fmt: skip
+    readme = st.builds(
+        lambda values: f"---\n{json.dumps(values)}\n---\n\n# x\n".encode("utf-8", "surrogatepass"), changed([metadata])
+    )
+    names = st.sampled_from(
+        ["a/b", "/home/me/secret cal.jsonl", "a\nb.jsonl", "<img src=x>.jsonl", "a|b", "x" * 300, "a/b:3,c/d"]
+    )
+    return st.tuples(readme | damaged(b"---\nlicense: mit\ntags: [x]\n---\n# x\n"), names, names)
+
+
+@kind("card", _cards, r".")
+def write_card(given: tuple[bytes, str, str], folder: Path) -> None:
+    """The metadata of the base model's card and names of data become a card."""
+    readme, first, second = given
+    base = base_card_metadata(str(written(readme, folder, "README.md")))
+    data = {**SEARCHED.data["search"], "description": f"{second}, 64 windows"}
+    result = dataclasses.replace(SEARCHED, data={"calibration": data, "search": data})
+    config = CONFIG | {"calibration_dataset": first, "search_dataset": second}
+    text = str(create_model_card(result, config, base_card_data=base))
+    assert "<img" not in text and "/home/me" not in text and "secret" not in text, "a name is published as it is"
