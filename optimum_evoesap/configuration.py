@@ -120,7 +120,7 @@ class EvoESAPConfig(CodeRepr, EvoESAPOptions, BaseConfig):
 
         Raises:
             OSError: There is none, or the Hub cannot be reached.
-            ValueError: As for the class; names the file.
+            FileContentError: It is no configuration, or one with a wrong value; names the file and the field.
         """
         try:
             return super().from_pretrained(pretrained_model_name_or_path, **kwargs)

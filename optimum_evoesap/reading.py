@@ -158,36 +158,30 @@ def _describe(message: str, values: Any, schema: Any) -> str:
     place = _PLACE.search(message)
     problem = message[: place.start()] if place else message
     problem = problem[0].lower() + problem[1:]
-    steps = _locate(values, schema, place["steps"]) if place else []
-    if place and place["is_key"]:
-        wrong = next((key for key in _value_at(values, steps) if _fails(_only(values, steps, key), schema)), None)
-        return f"{_name(steps)} has the key {wrong!r} ({problem})"
+    steps: list[str | int] = []
+    for step in _STEP.finditer(place["steps"] if place else ""):
+        # msgspec leaves the keys of an object out.
+        if step["index"] == "...":
+            steps.append(_wrong_key(message, values, steps, schema))
+        else:
+            steps.append(int(step["index"]) if step["index"] else step["field"])
     where = _name(steps)
+    if place and place["is_key"]:
+        return f"{where} has the key {shown(_wrong_key(message, values, steps, schema))} ({problem})"
     if problem.startswith("object missing required field"):
         return f"{where or 'it'} has no field {problem.split()[-1]}"
     return f"{where or 'it'} is {shown(_value_at(values, steps))} ({problem})"
 
 
-def _locate(values: Any, schema: Any, text: str) -> list[str | int]:
-    """The fields, keys and positions down to a value; msgspec leaves the keys out, so they are found by trying."""
-    steps: list[str | int] = []
-    for step in _STEP.finditer(text):
-        if step["index"] == "...":
-            here = _value_at(values, steps)
-            key = next((each for each in here if _fails(_only(values, steps, each), schema)), "...")
-            values = _only(values, steps, key)
-            steps.append(key)
-        else:
-            steps.append(int(step["index"]) if step["index"] else step["field"])
-    return steps
-
-
-def _fails(values: Any, schema: Any) -> bool:
-    try:
-        msgspec.convert(values, schema, str_keys=True)
-    except msgspec.ValidationError:
-        return True
-    return False
+def _wrong_key(message: str, values: Any, steps: list[str | int], schema: Any) -> str:
+    """The key of an object with which alone a message comes too."""
+    for key in _value_at(values, steps):
+        try:
+            msgspec.convert(_only(values, steps, key), schema, str_keys=True)
+        except msgspec.ValidationError as error:
+            if str(error) == message:
+                return key
+    raise AssertionError(f"{message} comes with none of the keys of {_name(steps)}")
 
 
 def _only(values: Any, steps: list[str | int], key: Any) -> Any:

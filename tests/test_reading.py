@@ -45,6 +45,8 @@ def test_a_file_becomes_an_object_of_its_schema_without_fields_of_later_releases
         ({"counts": [True]}, r"counts\[0\] is True"),
         ({"counts": None}, "counts is None"),
         ({"kept": {"3": [0], "7": [None]}}, r"kept\[7\]\[0\] is None \(expected `int`, got `null`\)"),
+        ({"kept": {"3": [0], "7": [0, None]}, "more": 5}, r"kept\[7\]\[1\] is None"),
+        ({"kept": {"3": [0], "7": {"x": 1}}, "more": {"a": {"b": "x"}}}, r"kept\[7\] is \{'x': 1\}"),
         ({"kept": {"3": [0], "x": []}}, "kept has the key 'x'"),
         ({"kept": {"3": [0], "03": []}}, "kept has the key '03'"),
         ({"more": {"a": {"b": 1}, "c": {"d": 1, "e f": "x"}}}, r"more\.c\[e f\] is 'x'"),

@@ -239,8 +239,8 @@ def _names(text: str) -> list[str]:
 def _read_json(text: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ArgumentTypeError(f"{text!r} is not valid JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ArgumentTypeError(f"{text[:100]!r} is not valid JSON: {error}") from error
 
 
 def _count(value: Any) -> int:

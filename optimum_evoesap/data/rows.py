@@ -89,7 +89,7 @@ class RowReader:
         """What is read of each row; an error names the row, or is kept where such rows are left out."""
         for row, number in rows:
             try:
-                for item in read(row):
+                for item in _not_too_deep(read(row)):
                     yield NumberedRow(item, number)
             except DataError as error:
                 error = DataError(f"row {number} of {self._label}: {error}")
@@ -148,6 +148,14 @@ class RowReader:
         else:
             self.documents.add(("sample", len(self.documents)))  # what is asked of two images may be the same
         return length <= self._options.sequence_length
+
+
+def _not_too_deep(items: Iterable[Any]) -> Iterator[Any]:
+    """The same; lists inside lists without end, also in JSON text, are an error of the row."""
+    try:
+        yield from items
+    except RecursionError as error:
+        raise DataError("its values are nested too deeply to be text or messages") from error
 
 
 def _as_row(item: Any) -> Mapping[str, Any]:

@@ -146,7 +146,9 @@ def open_source(source: Source, options: DataOptions, is_shuffled: bool = True) 
     except StopIteration as error:
         # What the json builder of `datasets` raises for files without a row.
         raise DataError(f"{source.label} is empty: it holds no row") from error
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError) and not _is_damage(error, source):
+            raise
         raise DataError(f"the data set {source.name!r} cannot be opened: {error}") from error
     features = dataset.features
     if os.path.isfile(source.name):
@@ -170,10 +172,17 @@ def _readable(rows: Iterable[dict[str, Any]], source: Source) -> Iterator[dict[s
     """The rows; what the readers of `datasets` say of a malformed one does not name the file."""
     try:
         yield from rows
-    except (DataError, OSError, ImportError):
+    except (DataError, ImportError):
         raise
     except Exception as error:
+        if isinstance(error, OSError) and not _is_damage(error, source):
+            raise
         raise DataError(f"{source.label} cannot be read: {error}") from error
+
+
+def _is_damage(error: OSError, source: Source) -> bool:
+    """Whether a file cannot be understood; what the system refuses has a number, and names the file."""
+    return error.errno is None and os.path.isfile(source.name)
 
 
 def _parse_one(piece: str) -> tuple[str, str | None, int | None]:

@@ -138,7 +138,7 @@ def as_integers(values: Any, name: str) -> torch.Tensor:
     """
     try:
         tensor = torch.as_tensor(values)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise DataError(f"`{name}` of a tokenized row is not a tensor or list of integers: {error}") from error
     if tensor.numel() and (tensor.is_floating_point() or tensor.is_complex()):
         raise DataError(f"`{name}` of a tokenized row holds {tensor.dtype}, not integers")

@@ -39,6 +39,7 @@ class _Fields(Struct):
     architectures: list[str] | None | UnsetType = UNSET
     auto_map: dict[str, str | list[str | None]] | None | UnsetType = UNSET
     per_layer_config: dict[Annotated[int, Meta(ge=0, lt=MAX_LAYERS)], dict[str, Any]] | None | UnsetType = UNSET
+    is_encoder_decoder: bool | None | UnsetType = UNSET
     tie_word_embeddings: bool | None | UnsetType = UNSET
     vocab_size: Count | None | UnsetType = UNSET
     hidden_size: Count | None | UnsetType = UNSET

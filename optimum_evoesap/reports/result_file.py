@@ -48,6 +48,8 @@ class _Fields(Struct):
     allocation: list[Count]
     kept_experts: dict[Count, Annotated[list[Count], Meta(min_length=1)]]
     protected_experts: dict[Count, list[Count]]
+    scores: dict[str, float]
+    is_guarded: bool
     interval: tuple[float, float] | None
     domains: dict[str, _Domain]
     goal: Literal["mean", "worst"]
@@ -103,6 +105,8 @@ def _check_layers(record: _Fields) -> None:
                 f"it contradicts itself: kept_experts keeps {kept} of {total} experts of layer {layer}, of which "
                 f"allocation removes {removed}"
             )
+    if record.scores and record.is_guarded != ("found" in record.scores):
+        raise ValueError(f"is_guarded is {record.is_guarded}, which scores contradict: {', '.join(record.scores)}")
     if sum(record.allocation) != record.budget:
         raise ValueError(f"budget is {record.budget}, and allocation removes {sum(record.allocation)} experts")
     if abs(record.sparsity - record.budget / sum(record.num_experts)) > 1e-6:

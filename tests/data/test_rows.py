@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
@@ -76,3 +78,17 @@ def test_tensors_of_the_caller_are_left_alone():
 def test_tokenized_rows_that_cannot_be_used(row, message):
     with pytest.raises(ValueError, match=f"^search data: .*{message}"):
         prepare_data([row], options(num_samples=1), vocab_size=50280, name="search data")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": "[" * 60_000},
+        {"text": "words", "other": json.loads("[" * 900 + "]" * 900)},
+        {"input_ids": [10**400, []]},
+        {"input_ids": [10**30]},
+    ],
+)
+def test_values_of_no_end_are_an_error_of_the_row(row, tokenizer):
+    with pytest.raises(DataError, match="row 1 of a list"):
+        prepare_data([row], options(), tokenizer)

@@ -9,7 +9,7 @@ import datasets
 import pytest
 
 from optimum_evoesap.data import DataError, prepare_data
-from optimum_evoesap.data.sources import parse_sources
+from optimum_evoesap.data.sources import open_source, parse_sources
 from tests.data.texts import SENTENCES, decoded, options, single, write_jsonl
 
 
@@ -189,3 +189,13 @@ def test_malformed_file(file_name, end, tmp_path, tokenizer):
     (tmp_path / file_name).write_bytes((3 * good).encode() + (end.encode() if end else b"\xff\xfe\xff\n"))
     with pytest.raises(DataError, match=f"^search data: {file_name} cannot be read: "):
         prepare_data(str(tmp_path / file_name), options(num_samples=50), tokenizer, name="search data")
+
+
+def test_a_damaged_parquet_file_is_named(tmp_path):
+    path = tmp_path / "rows.parquet"
+    datasets.Dataset.from_list([{"text": "words of a row"}] * 20).to_parquet(path)
+    content = path.read_bytes()
+    for damaged in (content[: len(content) // 2], content[:-40] + b"\xff" * 32 + content[-8:], b"PAR1"):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match="rows.parquet"):
+            list(open_source(parse_sources(str(path), options())[0], options()))

@@ -6,9 +6,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-
-from hypothesis import strategies as st
-from hypothesis.strategies import SearchStrategy
+from random import Random
 
 from optimum_evoesap.reports.card import base_card_metadata, create_model_card
 from tests.reports.results import CONFIG, SEARCHED
@@ -17,18 +15,18 @@ from .mutations import changed, damaged
 from .registry import kind, written
 
 
-def _cards() -> SearchStrategy:
-    metadata = {
-        "license": "apache-2.0", "license_name": "x", "license_link": "LICENSE", "language": ["en", "de"],
-        "datasets": ["a/b"], "tags": ["x"], "pipeline_tag": "text-generation", "base_model": "c/d", "model-index": [],
-    }  # fmt: skip
-    readme = st.builds(
-        lambda values: f"---\n{json.dumps(values)}\n---\n\n# x\n".encode("utf-8", "surrogatepass"), changed([metadata])
-    )
-    names = st.sampled_from(
-        ["a/b", "/home/me/secret cal.jsonl", "a\nb.jsonl", "<img src=x>.jsonl", "a|b", "x" * 300, "a/b:3,c/d"]
-    )
-    return st.tuples(readme | damaged(b"---\nlicense: mit\ntags: [x]\n---\n# x\n"), names, names)
+_NAMES = ["a/b", "/home/me/secret cal.jsonl", "a\nb.jsonl", "<img src=x>.jsonl", "a|b", "x" * 300, "a/b:3,c/d"]
+_METADATA = {
+    "license": "apache-2.0", "license_name": "x", "license_link": "LICENSE", "language": ["en", "de"],
+    "datasets": ["a/b"], "tags": ["x"], "pipeline_tag": "text-generation", "base_model": "c/d", "model-index": [],
+}  # fmt: skip
+
+
+def _cards(random: Random) -> tuple[bytes, str, str]:
+    readme = f"---\n{json.dumps(changed(random, [_METADATA]))}\n---\n\n# x\n".encode()
+    if random.randint(0, 3) == 0:
+        readme = damaged(random, b"---\nlicense: mit\ntags: [x]\n---\n# x\n")
+    return readme, random.choice(_NAMES), random.choice(_NAMES)
 
 
 @kind("card", _cards, r".")

@@ -6,10 +6,8 @@ from __future__ import annotations
 import json
 from functools import cache
 from pathlib import Path
+from random import Random
 from typing import Any
-
-from hypothesis import strategies as st
-from hypothesis.strategies import SearchStrategy
 
 from optimum_evoesap import inspect_model
 from optimum_evoesap.data import DataOptions, prepare_data
@@ -31,7 +29,7 @@ def _checkpoints() -> list[dict[str, Any]]:
     return [*configs, per_layer, per_layer | {"auto_map": {"AutoConfig": "code.Config"}}]
 
 
-@kind("checkpoint config", lambda: hostile_json(_checkpoints()), r"config")
+@kind("checkpoint config", lambda random: hostile_json(random, _checkpoints()), r"config|can be pruned")
 def read_checkpoint(content: bytes, folder: Path) -> None:
     """The config of a model is read, and the model built without weights."""
     (folder / "code.py").write_text("raise SystemExit('foreign code ran')\n")
@@ -61,8 +59,11 @@ def _rows() -> list[Any]:
     ]
 
 
-def _some_rows() -> SearchStrategy:
-    return st.lists(changed(_rows()) | st.sampled_from(_rows()), min_size=1, max_size=2)
+def _some_rows(random: Random) -> list[Any]:
+    rows = _rows()
+    return [
+        changed(random, rows) if random.randint(0, 3) else random.choice(rows) for _ in range(random.randint(1, 2))
+    ]
 
 
 @cache
@@ -75,25 +76,25 @@ def _prepared(data: Any, shape: str | None, **changes: Any) -> None:
     assert len(found) and found.num_tokens and found.num_scored_tokens, "no token is scored"
 
 
-_SHAPES = st.sampled_from(["chatml", "qwen3", "gemma", None])
+_SHAPES = ["chatml", "qwen3", "gemma", None]
 
 
-@kind("rows", lambda: st.tuples(_some_rows(), _SHAPES, st.booleans()),
-      r"\b(row|sample|document|data|field|column|conversation)")  # fmt: skip
+@kind(
+    "rows",
+    lambda random: (_some_rows(random), random.choice(_SHAPES), random.random() < 0.5),
+    r"\b(row|sample|document|data|field|column|conversation)",
+)
 def read_rows(given: tuple[list[Any], str | None, bool], folder: Path) -> None:
     """Rows in memory become windows."""
     rows, shape, packing = given
     _prepared(rows, shape, packing=packing)
 
 
-def _lines() -> SearchStrategy:
-    def joined(rows: list[Any], is_list: bool) -> bytes:
-        text = json.dumps(rows) if is_list else "".join(json.dumps(row) + "\n" for row in rows)
-        return text.encode()
-
-    whole = st.builds(joined, _some_rows(), st.booleans())
-    content = whole | whole | damaged(joined(_rows()[:5], False)) | damaged(joined(_rows()[:5], True))
-    return st.tuples(content, st.sampled_from(["jsonl", "json"]), _SHAPES)
+def _lines(random: Random) -> tuple[bytes, str, str | None]:
+    rows, is_list = _some_rows(random), random.random() < 0.5
+    text = json.dumps(rows) if is_list else "".join(json.dumps(row) + "\n" for row in rows)
+    content = text.encode() if random.randint(0, 2) else damaged(random, text.encode())
+    return content, random.choice(["jsonl", "json"]), random.choice(_SHAPES)
 
 
 @kind("data file", _lines, r"d\.jsonl?\b")
