@@ -24,6 +24,10 @@ from tests.hostile.kinds import KINDS
 from tests.hostile.promise import Broken, outcome
 
 
+# So that a run that is broken off has counted something.
+REPORTED = 500
+
+
 def count(name: str, first: int, examples: int) -> list[str]:
     """Read the inputs of a kind from a number on, and show examples of what fails; the row of the table."""
     kind, found, slowest = KINDS[name], Counter(), 0.0
@@ -43,6 +47,8 @@ def count(name: str, first: int, examples: int) -> list[str]:
                     print(f"{name} {number}: {message}\n    {made!r:.1500}\n", flush=True)
                 shown.add(alike)
             slowest = max(slowest, time.perf_counter() - start)
+        if found.total() % REPORTED == 0:
+            print(f"{name}: {found.total()} inputs up to number {number}, {dict(found)}", flush=True)
     ends = [str(found[end]) for end in ("refused", "read", "broken")]
     return [name, str(found.total()), *ends, f"{time.perf_counter() - began:.0f} s", f"{slowest:.2f} s"]
 
