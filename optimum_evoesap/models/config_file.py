@@ -18,7 +18,8 @@ from transformers import PretrainedConfig
 from transformers.utils import CONFIG_NAME, cached_file
 
 from ..heterogeneous.attributes import is_expert_count
-from ..reading import Count, fit, read_json, shown
+from ..reading import Count, fit, read_json
+from ..suggestion import shown
 
 
 # Far above any model, and built in a minute.
