@@ -192,7 +192,7 @@ _CHECKS: dict[str, Check] = {
         "give a number above 0, or None for no limit.",
     ),
     "patience": _count(1, "no limit"),
-    "min_experts": _count(1, "the model's top-k"),
+    "min_experts": _count(1, "max(2, top-k) of the model"),
     "keep": _keep,
     "report_to": _trackers,
     "seed": _count(0),

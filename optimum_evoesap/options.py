@@ -130,7 +130,7 @@ class EvoESAPOptions:
         "strategy decides when it is done.",
     )
     min_experts: int | None = _option(
-        None, "Fewest experts kept in a layer; by default the model's top-k, and at least 2."
+        None, "Fewest experts kept in a layer; by default, and never fewer than, max(2, top-k) of the model."
     )
     keep: dict[int, list[int]] | None = _option(
         None, "Experts that stay in any case, as {decoder layer: [experts]}; the others go in their order."

@@ -15,6 +15,7 @@ from ..byte_size import parse_size
 from ..configuration import EvoESAPConfig
 from ..models.size import checkpoint_size, removable_sizes
 from .allocation import Allocation, AllocationSpace
+from .nothing_to_remove import check_routing, why_none_can_go
 from .size_limit import CheckpointSizes, budget_for_size
 
 
@@ -56,7 +57,8 @@ def limits_of(config: EvoESAPConfig, layers: Sequence[MoELayer]) -> AllocationSp
         layers: The sparse layers.
 
     Raises:
-        ValueError: More experts are to be kept than there are, or other layers or experts are named.
+        ValueError: More experts are to be kept or routed to than there are, no layer has one to lose, or other layers
+            or experts are named; says which of these it is.
     """
     protected = protected_experts(config, layers)
     num_experts, indices = [layer.num_experts for layer in layers], [layer.index for layer in layers]
@@ -64,7 +66,10 @@ def limits_of(config: EvoESAPConfig, layers: Sequence[MoELayer]) -> AllocationSp
     for layer in layers:
         if layer.unprunable_reason:
             logger.warning("Layer %d stays whole: %s.", layer.index, layer.unprunable_reason)
-    space = AllocationSpace.from_limits(num_experts, _min_kept(config, layers, protected), 0, unit, indices)
+    least = _min_kept(config, layers, protected)
+    space = AllocationSpace.from_limits(num_experts, least, 0, unit, indices)
+    if not any(space.max_removed):
+        raise ValueError(why_none_can_go(layers, least, config.min_experts))
     return replace(space, num_groups=tuple(layer.num_groups for layer in layers), protected=protected)
 
 
@@ -97,12 +102,13 @@ def protected_experts(config: EvoESAPConfig, layers: Sequence[MoELayer]) -> tupl
 def _min_kept(config: EvoESAPConfig, layers: Sequence[MoELayer], protected: Sequence[frozenset[int]]) -> list[int]:
     """Fewest experts of each layer: what its router needs, `min_experts`, and as many from each group as are kept."""
     for layer in layers:
+        check_routing(layer)
         if (config.min_experts or 0) > layer.num_experts:
             raise ValueError(
                 f"min_experts={config.min_experts} is more than the {layer.num_experts} experts of layer "
                 f"{layer.index}; give a smaller number."
             )
-    least = [max(layer.min_kept, config.min_experts or 0) for layer in layers]
+    least = [min(max(layer.min_kept, config.min_experts or 0), layer.num_experts) for layer in layers]
     for position, (layer, kept) in enumerate(zip(layers, protected)):
         size = layer.num_experts // layer.num_groups
         in_groups = [sum(expert // size == group for expert in kept) for group in range(layer.num_groups)]

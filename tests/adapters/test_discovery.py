@@ -253,7 +253,7 @@ def test_quantization_is_refused_before_weights_are_read(tmp_path):
     config["quantization_config"] = {"quant_method": "gptq", "bits": 4}
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert AutoConfig.from_pretrained(tmp_path).quantization_config
-    with pytest.raises(ValueError, match=r"is quantized \(gptq\)"):
+    with pytest.raises(ValueError, match=r"is quantized \(gptq, says quantization_config"):
         MoEPruner.from_pretrained(tmp_path)
 
 
