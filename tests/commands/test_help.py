@@ -23,7 +23,7 @@ def test_help_names_each_field_with_its_default(cli):
     assert "--search_samples" not in words
 
 
-@pytest.mark.parametrize("command", [[], ["prune"], ["sweep"], ["apply"], ["inspect"]])
+@pytest.mark.parametrize("command", [[], ["prune"], ["sweep"], ["apply"], ["push"], ["inspect"]])
 def test_help_is_light(command):
     program = (
         "import sys; from optimum.commands.optimum_cli import main\n"
