@@ -844,7 +844,8 @@ class MoEPruner(ShortRepr, OptimumQuantizer):
     def _write(self, directory: str | Path, **options: Any) -> list[str]:
         written = (self.model, self.tokenizer, self.config, self._applied_result())
         card = self._base_card()
-        return write_checkpoint(directory, *written, ranking=self._ranking, base_card=card, **options)
+        options = {"sources": self.sparse_model.source_tensors, "base_card": card} | options
+        return write_checkpoint(directory, *written, ranking=self._ranking, **options)
 
     def _write_held(self, directory: Path, state: RunState, **options: Any) -> list[str]:
         """Once more where somebody removes the folder just then: all that goes into it is still in memory."""

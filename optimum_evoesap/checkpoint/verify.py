@@ -7,6 +7,9 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+from safetensors import safe_open
+
 from ..models.loaded_weights import check_loaded
 
 
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger(__name__)
+
+_FORMATS = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 
 
 def verify_written(folder: Path, model: PreTrainedModel) -> None:
@@ -40,6 +45,7 @@ def verify_written(folder: Path, model: PreTrainedModel) -> None:
             f"{', '.join(unexpected[:4])}."
         )
     _compare(model, loaded)
+    _check_formats(folder, model)
 
 
 def _compare(model: PreTrainedModel, loaded: PreTrainedModel) -> None:
@@ -52,3 +58,17 @@ def _compare(model: PreTrainedModel, loaded: PreTrainedModel) -> None:
     recast = [name for name in written if found[name].dtype != written[name].dtype]
     if recast:
         logger.warning("%s of the pruned model will load in another number format.", ", ".join(recast[:4]))
+
+
+def _check_formats(folder: Path, model: PreTrainedModel) -> None:
+    """Raise where files hold another number format than the model and float32, such as what was to be dequantized."""
+    formats = {_FORMATS.get(tensor.dtype) for tensor in model.state_dict().values()} | {"F32"}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, "pt") as file:
+            for name in file.keys():  # noqa: SIM118  (it is no dict)
+                found = file.get_slice(name).get_dtype()
+                if found not in formats and (found in _FORMATS.values() or found.startswith(("F8", "F4", "F6"))):
+                    raise ValueError(
+                        f"What was written holds {name} in the number format {found}, which the pruned model has "
+                        "nowhere, so it is not kept."
+                    )

@@ -18,6 +18,7 @@ from ..reports.result import RESULT_NAME, PruningResult
 from ..run.disk_errors import writing
 from ..run.folder_lock import STATE_FOLDER
 from .claims import drop_claims
+from .dtypes import restore_dtypes
 from .exchange import PARTIAL, exchange, file_names
 from .files import clear_partial_checkpoint, end_state
 from .finished import seal_of
@@ -48,6 +49,7 @@ def write_checkpoint(
     ranking: Ranking | None = None,
     base_card: Mapping[str, Any] | None = None,
     key: str = "",
+    sources: Mapping[str, Path] | None = None,
     **save_kwargs: Any,
 ) -> list[str]:
     """Save model, tokenizer, configurations, result and model card into `directory`.
@@ -66,6 +68,7 @@ def write_checkpoint(
         ranking: Written as `evoesap_ranking.json`, where the run measured one.
         base_card: What the card takes over from that of the base model.
         key: Fingerprint of the run, by which the same run, started again, finds that it has ended.
+        sources: Files of the base model with tensors that loading has cast from float32, by the tensors' names.
         **save_kwargs: Go to the model's `save_pretrained`, such as `max_shard_size`.
 
     Returns:
@@ -87,6 +90,9 @@ def write_checkpoint(
             model.save_pretrained(partial, **save_kwargs)
             has_remote_code = set_remote_code(partial, model, remote_code)
             result.dropped_layers = drop_claims(partial)
+            # Larger than asked for it must not become.
+            kept = result.kept_experts if config.target_size is None else None
+            result.float32_tensors, result.cast_tensors = restore_dtypes(partial, sources or {}, kept)
             verify_written(partial, model)
             if tokenizer is not None:
                 tokenizer.save_pretrained(partial)

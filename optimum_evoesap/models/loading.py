@@ -24,6 +24,7 @@ from .loaded_weights import load_weights
 from .origin import ModelOrigin, absolute_if_local
 from .processors import source_kwargs
 from .quantization import check_quantization, dequantizing, drop_empty_quantization
+from .source_tensors import find_wide_tensors
 from .sparse_model import SparseModel
 
 
@@ -69,6 +70,7 @@ def load_model(
     model, _ = load_weights(choice.loader, path, **model_kwargs)
     found = bare.bind(model)
     found.origin = ModelOrigin.loaded(path, source)
+    found.source_tensors = find_wide_tensors(path, model_kwargs)
     return found
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 from transformers import PreTrainedModel
@@ -30,6 +31,7 @@ class SparseModel:
         structure: Where its class keeps its experts.
         layers: Its sparse layers, in order.
         origin: Where the model came from, as it was when this was made.
+        source_tensors: Files with tensors that loading has cast from float32, by the tensors' names.
 
     Raises:
         ValueError: The model is dense or not supported, or an interrupt has left it half pruned.
@@ -45,6 +47,7 @@ class SparseModel:
         check_prunable(model, self.structure)
         self.layers = bind_layers(model, self.structure, self._sketches)
         self.origin = ModelOrigin.of(model)
+        self.source_tensors: dict[str, Path] = {}
         self._is_rebuild_checked = False
 
     def bind(self, model: PreTrainedModel) -> SparseModel:

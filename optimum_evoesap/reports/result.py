@@ -70,6 +70,8 @@ class PruningResult(ShortRepr):
             `versions`. The scores, the history and the data are then those of that run. Otherwise empty.
         dropped_layers: Counts of layers for multi-token prediction that the config no longer claims, since
             the loaded model had no such layers.
+        float32_tensors: Tensors that were written as float32, as in the base model, though loading had cast them.
+        cast_tensors: Tensors that are float32 in the base model and were written in the dtype of the others.
         files: Names of all files that were written with it, with `/` between the parts; a later result in their place
             removes them. Empty before it is written.
         seal: Fingerprint of this record and of the run that wrote it, by which the same run, started again, knows that
@@ -110,6 +112,8 @@ class PruningResult(ShortRepr):
     dtype: str | None = None
     applied_from: dict[str, Any] = field(default_factory=dict)
     dropped_layers: list[str] = field(default_factory=list)
+    float32_tensors: list[str] = field(default_factory=list)
+    cast_tensors: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list, compare=False)
     seal: str | None = field(default=None, compare=False)
     loaded_from: dict[str, str | None] = field(default_factory=dict, compare=False)

@@ -177,12 +177,23 @@ def _verdict(result: PruningResult) -> str:
 
 
 def dropped(result: PruningResult) -> str:
-    """What of the base model is not in the checkpoint, beside experts.
+    """What of the base model is not in the checkpoint as it was, beside experts.
 
     Args:
         result: The record of the run.
     """
-    if not result.dropped_layers:
-        return ""
-    names = ", ".join(f"`{name}`" for name in result.dropped_layers)
-    return f"The layers for multi-token prediction were dropped; the config says so with 0 for {names}."
+    lines = []
+    if result.dropped_layers:
+        names = ", ".join(f"`{name}`" for name in result.dropped_layers)
+        lines.append(f"The layers for multi-token prediction were dropped; the config says so with 0 for {names}.")
+    if result.float32_tensors:
+        lines.append(
+            f"{len(result.float32_tensors)} tensors, such as `{result.float32_tensors[0]}`, are float32 as in the "
+            "base model; classes of transformers may load them in the dtype of the others, in which they were scored."
+        )
+    if result.cast_tensors:
+        lines.append(
+            f"{len(result.cast_tensors)} tensors, such as `{result.cast_tensors[0]}`, are float32 in the base model "
+            "and are stored in the dtype of the others."
+        )
+    return "\n\n".join(lines)
