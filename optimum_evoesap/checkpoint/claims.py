@@ -19,13 +19,13 @@ _HEADS = re.compile(r"(^|[._])(mtp|nextn)")
 
 
 def drop_claims(folder: Path) -> list[str]:
-    """Set to 0 the counts of layers for multi-token prediction that a saved checkpoint does not hold.
+    """Set to 0 the counts, and empty the lists, of layers for multi-token prediction that the files do not hold.
 
     Args:
         folder: The checkpoint; its `config.json` is changed.
 
     Returns:
-        The names of the counts.
+        The names of the counts and lists.
     """
     file = folder / "config.json"
     config = json.loads(file.read_text(encoding="utf-8"))
@@ -35,11 +35,12 @@ def drop_claims(folder: Path) -> list[str]:
         if not _holds_heads(names, holder.get("num_hidden_layers")):
             logger.warning(
                 "The layers for multi-token prediction (%s=%s) are not part of the loaded model, so the pruned "
-                "checkpoint has none: its config says 0.",
+                "checkpoint has none, and its config says so.",
                 attribute,
                 holder[attribute],
             )
-            holder[attribute] = 0
+            # A list has an entry for each of these layers; a count is their number.
+            holder[attribute] = [] if isinstance(holder[attribute], list) else 0
             dropped.append(attribute)
     if dropped:
         file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -51,8 +52,14 @@ def _claims(config: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
     for name, value in list(config.items()):
         if isinstance(value, dict):
             yield from _claims(value)
-        elif _HEADS.search(name) and "layers" in name and type(value) is int and value > 0:
+        elif _HEADS.search(name) and _is_claim(name, value):
             yield config, name
+
+
+def _is_claim(name: str, value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and ("layer" in name or "type" in name)
+    return "layers" in name and type(value) is int and value > 0
 
 
 def _holds_heads(names: Collection[str], layers: Any) -> bool:

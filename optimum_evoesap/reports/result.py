@@ -68,7 +68,7 @@ class PruningResult(ShortRepr):
         applied_from: Of a result that was applied and not found here: the `result` that it was read from (`None` for
             one in memory) and its `revision`, and of the run that made it `base_model`, `base_weights`, `dtype` and
             `versions`. The scores, the history and the data are then those of that run. Otherwise empty.
-        dropped_layers: Counts of layers for multi-token prediction that the config no longer claims, since
+        dropped_layers: Counts and lists of layers for multi-token prediction that the config no longer claims, since
             the loaded model had no such layers.
         float32_tensors: Tensors that were written as float32, as in the base model, though loading had cast them.
         cast_tensors: Tensors that are float32 in the base model and were written in the dtype of the others.

@@ -185,7 +185,7 @@ def dropped(result: PruningResult) -> str:
     lines = []
     if result.dropped_layers:
         names = ", ".join(f"`{name}`" for name in result.dropped_layers)
-        lines.append(f"The layers for multi-token prediction were dropped; the config says so with 0 for {names}.")
+        lines.append(f"The layers for multi-token prediction were dropped; the config claims none in {names}.")
     if result.float32_tensors:
         lines.append(
             f"{len(result.float32_tensors)} tensors, such as `{result.float32_tensors[0]}`, are float32 as in the "

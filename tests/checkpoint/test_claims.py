@@ -40,6 +40,15 @@ def test_the_card_and_the_result_say_what_was_dropped(tmp_path):
     pruner.model.config.num_nextn_predict_layers = 1
     pruner.prune(tmp_path / "out", rows())
     assert PruningResult.load(tmp_path / "out").dropped_layers == ["num_nextn_predict_layers"]
-    assert "prediction were dropped; the config says so with 0 for `num_nextn_predict_layers`" in (
+    assert "prediction were dropped; the config claims none in `num_nextn_predict_layers`" in (
         tmp_path / "out" / "README.md"
     ).read_text(encoding="utf-8")
+
+
+def test_lists_of_such_layers_are_emptied(tmp_path):
+    values = {"num_hidden_layers": 2, "mtp_layer_types": ["full_attention", "linear_attention"], "mtp_loss": [0.1]}
+    (tmp_path / "config.json").write_text(json.dumps({"text_config": values}))
+    save_file({"model.layers.1.norm.weight": torch.ones(1)}, tmp_path / "model.safetensors")
+    assert drop_claims(tmp_path) == ["mtp_layer_types"]
+    config = json.loads((tmp_path / "config.json").read_text())["text_config"]
+    assert config == values | {"mtp_layer_types": []}
