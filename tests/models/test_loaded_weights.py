@@ -85,3 +85,20 @@ def test_a_file_that_is_cut_off(tmp_path):
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(OSError, match="damaged or cut off"):
         load_model(path, lambda bare: None)
+
+
+def another_module(name, tensor):
+    return {name.replace("experts", "experts_of_others"): tensor}
+
+
+@pytest.mark.parametrize("model_type", ["olmoe", "mixtral", "phimoe", "gpt_oss", "deepseek_v3", "llama4"])
+@pytest.mark.parametrize("change", [another_module, renamed_experts])
+def test_other_names_of_experts_are_refused_or_give_their_values(model_type, change, tmp_path):
+    """transformers looks for names within names: what it finds so is loaded rightly, and nothing else is random."""
+    path = rewrite(tmp_path, change, model_type)
+    try:
+        loaded = load_model(path, lambda bare: None).model.state_dict()
+    except ValueError as error:
+        assert "cannot be loaded whole" in str(error)
+    else:
+        assert all(torch.equal(tensor, loaded[name]) for name, tensor in make_model(model_type).state_dict().items())
