@@ -41,11 +41,15 @@ def test_a_folder_of_an_earlier_result_is_replaced(tmp_path):
 
 def test_an_earlier_result_is_replaced_and_the_users_files_stay(tmp_path):
     make_pruner(allocation=[6, 6, 0]).prune(tmp_path / "out", rows())
-    (tmp_path / "out" / "model-00007-of-00009.safetensors").write_text("a shard of an older checkpoint")
+    shard = tmp_path / "out" / "model-00007-of-00009.safetensors"
+    shard.write_text("of an earlier checkpoint")
+    result = PruningResult.load(tmp_path / "out")
+    result.files.append(shard.name)
+    result.save(tmp_path / "out")
     (tmp_path / "out" / "eval_results.json").write_text("{}")
     pruner = make_pruner(allocation=[0, 0, 6])
     pruner.prune(tmp_path / "out", rows())
-    assert not (tmp_path / "out" / "model-00007-of-00009.safetensors").exists()
+    assert not shard.exists()
     assert (tmp_path / "out" / "eval_results.json").exists()
     assert PruningResult.load(tmp_path / "out").allocation == [0, 0, 6]
     reloaded = aligned(AutoModelForCausalLM.from_pretrained(tmp_path / "out")).to(pruner.model.device)
