@@ -53,6 +53,7 @@ class _Fields(Struct):
     interval: tuple[float, float] | None
     domains: dict[str, _Domain]
     goal: Literal["mean", "worst"]
+    seed: Annotated[int, Meta(ge=0)]
     parameters: dict[str, Count]
     size_in_bytes: dict[str, Count]
     data: dict[str, _Data]

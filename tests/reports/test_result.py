@@ -56,6 +56,8 @@ def test_the_file_of_a_release_without_intervals_is_read_and_shown(tmp_path):
         ({"interval": [1]}, "interval is"),
         ({"domains": {"code": {"best": 1.0}}}, "domains.code has no field `uniform`"),
         ({"goal": "best"}, "goal is 'best'"),
+        ({"seed": -1}, "seed is -1"),
+        ({"is_guarded": True}, "is_guarded is True, which scores contradict"),
         ({"model_loader": "os; import os"}, "model_loader is"),
         ({"data": {"search": {"tokens": "many"}}}, "data.search.tokens is 'many'"),
         ({"applied_from": {"result": "x"}}, "applied_from has no field `revision`"),
