@@ -8,7 +8,8 @@ import json
 from pathlib import Path
 from random import Random
 
-from optimum_evoesap.reports.card import base_card_metadata, create_model_card
+from optimum_evoesap.reports.base_card import base_card_metadata
+from optimum_evoesap.reports.card import create_model_card
 from tests.reports.results import CONFIG, SEARCHED
 
 from .mutations import changed, damaged
