@@ -138,7 +138,9 @@ def kill_and_go_on(
     return f"{when}: {'a whole result' if is_whole else 'no model'}, then {sum(again.seconds.values()):.1f} s"
 
 
-def try_architecture(architecture: str, kills: int, draw: random.Random, folder: Path) -> list[str]:
+def try_architecture(
+    architecture: str, kills: int, wanted: list[str] | None, draw: random.Random, folder: Path
+) -> list[str]:
     """Kill so many runs of one architecture; what went wrong, in words."""
     wrong: list[str] = []
     make_model(architecture, folder / "model")
@@ -146,7 +148,7 @@ def try_architecture(architecture: str, kills: int, draw: random.Random, folder:
     end = run_in_child(lambda: prune(folder, folder / "whole"))
     if end.code:
         raise SystemExit(f"The unbroken run of {architecture} failed.")
-    whole, stages = files(folder / "whole"), [each for each in (*STAGES, *STEPS) if each in end.seconds]
+    whole, stages = files(folder / "whole"), [each for each in wanted or (*STAGES, *STEPS) if each in end.seconds]
     print(f"{architecture}: unbroken {sum(end.seconds.values()):.1f} s: ", end="")
     print(", ".join(f"{each} {end.seconds[each]:.3f}" for each in stages))
     print(f"  {share_of_writing(folder)}")
@@ -169,6 +171,9 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=30, help="of each architecture")
     parser.add_argument("--seed", type=int, help="of the moments; drawn by default")
     parser.add_argument("--architectures", nargs="+", choices=ARCHITECTURES, default=list(ARCHITECTURES))
+    parser.add_argument(
+        "--stages", nargs="+", choices=[*STAGES, *STEPS], help="in turn; by default all that there are"
+    )
     arguments = parser.parse_args()
     seed = random.SystemRandom().randrange(10**6) if arguments.seed is None else arguments.seed
     logging.set_verbosity_error()
@@ -178,7 +183,7 @@ def main() -> None:
     draw, wrong = random.Random(seed), []
     for architecture in arguments.architectures:
         with tempfile.TemporaryDirectory() as folder:
-            wrong += try_architecture(architecture, arguments.kills, draw, Path(folder))
+            wrong += try_architecture(architecture, arguments.kills, arguments.stages, draw, Path(folder))
     for words in wrong:
         print(f"WRONG: {words}")
     sys.exit(bool(wrong))

@@ -20,7 +20,7 @@ from tests.pruning import SMALL, rows
 
 
 # Of the scores, which lie between 0 and 1; float32 has a rounding of 6e-8, and the models have few layers.
-ROUNDING = 1e-5
+ROUNDING = 1e-6
 # A number of windows that are searched on, and those that are held out behind them.
 SEARCHED, HELD_OUT = 6, 3
 OPTIONS = SMALL | {
