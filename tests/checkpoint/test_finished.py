@@ -113,15 +113,17 @@ def cut(folder):
 
 
 DAMAGES = {
-    "another allocation": edit("evoesap_result.json", lambda result: result | {"allocation": [4, 0, 8]}),
     "another score": edit("evoesap_result.json", lambda result: result | {"scores": {"best": 0.99}}),
-    "no list of files": edit("evoesap_result.json", lambda result: result | {"files": []}),
-    "seal of another type": edit("evoesap_result.json", lambda result: result | {"seal": 5}),
-    "no record": edit("evoesap_result.json", lambda result: []),
     "cut weights": cut,
     "no weights": lambda folder: (folder / "model.safetensors").unlink(),
     "no config": lambda folder: (folder / "config.json").unlink(),
     "no ranking": edit("evoesap_ranking.json", lambda ranking: {}),
+}
+NO_RESULTS = {
+    "another allocation": edit("evoesap_result.json", lambda result: result | {"allocation": [4, 0, 8]}),
+    "no list of files": edit("evoesap_result.json", lambda result: result | {"files": []}),
+    "seal of another type": edit("evoesap_result.json", lambda result: result | {"seal": 5}),
+    "no record": edit("evoesap_result.json", lambda result: []),
 }
 
 
@@ -131,6 +133,16 @@ def test_what_is_not_as_it_was_written_is_made_again(damage, first, tmp_path, st
     damage(tmp_path / "out")
     run(tmp_path / "out")
     assert SAID not in caplog.text and "_write" in stages
+    assert files(tmp_path / "out") == written
+
+
+@pytest.mark.parametrize("damage", NO_RESULTS.values(), ids=NO_RESULTS)
+def test_what_is_no_result_any_more_is_neither_taken_nor_replaced(damage, first, tmp_path, stages, caplog):
+    damage(tmp_path / "out")
+    written = files(tmp_path / "out")
+    with pytest.raises(FileExistsError):
+        run(tmp_path / "out")
+    assert SAID not in caplog.text and stages == []
     assert files(tmp_path / "out") == written
 
 
