@@ -28,8 +28,9 @@ def test_a_folder_of_an_earlier_result_is_replaced(tmp_path):
 
     class Tokenizer:
         def save_pretrained(self, folder):
-            (folder / "additional_chat_templates").mkdir()
-            (folder / "additional_chat_templates" / "tools.jinja").write_text(self.text)
+            templates = Path(folder) / "additional_chat_templates"
+            templates.mkdir()
+            (templates / "tools.jinja").write_text(self.text)
 
     for text in ("old", "new"):
         pruner = make_pruner(allocation=[1, 2, 3])
