@@ -66,12 +66,22 @@ def rehearse(
         shutil.rmtree(folder, ignore_errors=True)  # of a kill, and of what cannot be removed, the next run takes care
 
 
+def config_parts(model: PreTrainedModel) -> dict[str, Any]:
+    """The configs that a checkpoint of a model holds, by the names of their files.
+
+    Args:
+        model: The model.
+    """
+    parts: dict[str, Any] = {CONFIG: model.config}
+    if model.can_generate() and model.generation_config is not None:
+        parts["generation_config.json"] = model.generation_config
+    return parts
+
+
 def _write_small_files(
     folder: Path, model: PreTrainedModel, tokenizer: Processor | None, config: EvoESAPConfig
 ) -> None:
-    parts: dict[str, Any] = {CONFIG: model.config, "evoesap_config.json": config}
-    if model.can_generate() and model.generation_config is not None:
-        parts["generation_config.json"] = model.generation_config
+    parts: dict[str, Any] = config_parts(model) | {"evoesap_config.json": config}
     if tokenizer is not None:
         parts[f"the {type(tokenizer).__name__}"] = tokenizer
     for name, part in parts.items():

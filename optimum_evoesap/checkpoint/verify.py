@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,12 +23,13 @@ logger = logging.getLogger(__name__)
 _FORMATS = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 
 
-def verify_written(folder: Path, model: PreTrainedModel) -> None:
+def verify_written(folder: Path, model: PreTrainedModel, carried: Collection[str] = ()) -> None:
     """Load a saved checkpoint on the meta device, without memory for weights, and compare it with its model.
 
     Args:
         folder: The checkpoint.
         model: The model that was saved there.
+        carried: Names of tensors that the class does not load, and that are meant to be there.
 
     Raises:
         ValueError: Tensors are missing, too many, or of another shape than the class will load; names them.
@@ -38,7 +40,7 @@ def verify_written(folder: Path, model: PreTrainedModel) -> None:
         check_loaded(info, str(folder))
     except ValueError as error:
         raise ValueError(f"What was written does not load as the pruned model, so it is not kept: {error}") from error
-    unexpected = sorted(info.get("unexpected_keys", ()))
+    unexpected = sorted(set(info.get("unexpected_keys", ())) - set(carried))
     if unexpected:
         raise ValueError(
             f"What was written holds tensors that {type(model).__name__} does not load, so it is not kept: "

@@ -6,11 +6,12 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..configuration import EvoESAPConfig
+from ..models.quantization import find_quantization
 from ..models.size import model_size
 from ..reports.card import create_bare_card, create_model_card
 from ..reports.ranking import Ranking
@@ -24,6 +25,7 @@ from .files import clear_partial_checkpoint, end_state
 from .finished import seal_of
 from .public_files import write_public_files
 from .push import push_folder
+from .rehearsal import config_parts
 from .remote_code import CODE, check_remote_code, set_remote_code
 from .space import check_free_space
 from .verify import verify_written
@@ -50,6 +52,7 @@ def write_checkpoint(
     base_card: Mapping[str, Any] | None = None,
     key: str = "",
     sources: Mapping[str, Path] | None = None,
+    write_weights: Callable[[Path], Collection[str]] | None = None,
     **save_kwargs: Any,
 ) -> list[str]:
     """Save model, tokenizer, configurations, result and model card into `directory`.
@@ -69,6 +72,8 @@ def write_checkpoint(
         base_card: What the card takes over from that of the base model.
         key: Fingerprint of the run, by which the same run, started again, finds that it has ended.
         sources: Files of the base model with tensors that loading has cast from float32, by the tensors' names.
+        write_weights: Writes the weights into a folder, in place of those of the model, which may then be on the meta
+            device. Gives the names of tensors that the class does not load and that are meant to be there.
         **save_kwargs: Go to the model's `save_pretrained`, such as `max_shard_size`.
 
     Returns:
@@ -87,13 +92,21 @@ def write_checkpoint(
     try:
         with writing(partial):
             check_free_space(partial, model_size(model)[1])
-            model.save_pretrained(partial, **save_kwargs)
+            carried: Collection[str] = ()
+            if write_weights is None:
+                model.save_pretrained(partial, **save_kwargs)
+            else:
+                carried = write_weights(partial)
+                for part in config_parts(model).values():
+                    part.save_pretrained(partial)
             has_remote_code = set_remote_code(partial, model, remote_code)
             result.dropped_layers = drop_claims(partial)
             # Larger than asked for it must not become.
-            kept = result.kept_experts if config.target_size is None else None
-            result.float32_tensors, result.cast_tensors = restore_dtypes(partial, sources or {}, kept)
-            verify_written(partial, model)
+            wide_kept = result.kept_experts if config.target_size is None else None
+            result.float32_tensors, result.cast_tensors = restore_dtypes(partial, sources or {}, wide_kept)
+            # A class on the meta device does not know the tensors of a quantized one.
+            if write_weights is None or find_quantization(model.config) is None:
+                verify_written(partial, model, carried)
             if tokenizer is not None:
                 tokenizer.save_pretrained(partial)
             config.save_pretrained(partial)

@@ -101,7 +101,7 @@ def configuration_of(result: PruningResult, config: EvoESAPConfig) -> EvoESAPCon
 
 
 def applied_result(
-    result: PruningResult, sparse_model: SparseModel, candidate: Candidate, tokenizer: Any, weights: str
+    result: PruningResult, sparse_model: SparseModel, candidate: Candidate, tokenizer: Any, weights: str | None
 ) -> PruningResult:
     """The record of a model that a result is applied to and that is still whole.
 
@@ -110,7 +110,7 @@ def applied_result(
         sparse_model: The model.
         candidate: What it keeps, from [`check_result`].
         tokenizer: The model's tokenizer or processor, if any.
-        weights: Digest of the model's weights.
+        weights: Digest of the model's weights, where they were read.
     """
     model = sparse_model.model
     parameters, size = model_size(model)

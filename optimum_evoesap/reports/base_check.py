@@ -52,17 +52,17 @@ def check_result(
     return space, candidate
 
 
-def warn_of_another_base(result: PruningResult, model: PreTrainedModel, weights: str) -> None:
+def warn_of_another_base(result: PruningResult, model: PreTrainedModel, weights: str | None) -> None:
     """Warn where a result is of another model of the same shape, by its weights or, without them, by its name.
 
     Args:
         result: The result.
         model: The model that it is applied to.
-        weights: Digest of its weights.
+        weights: Digest of its weights; `None` where they were not read.
     """
     run = result.run
     mine, theirs = _name(model.config.name_or_path), _name(run["base_model"])
-    if run["base_weights"]:
+    if run["base_weights"] and weights is not None:
         if run["base_weights"] == weights:
             return
         logger.warning(
@@ -74,10 +74,13 @@ def warn_of_another_base(result: PruningResult, model: PreTrainedModel, weights:
         )
     elif mine != theirs:
         logger.warning(
-            "The result is of %s, the model is %s, and the result records no digest of the weights to compare: be "
-            "sure that both are the same model. The scores are those of the first.",
+            "The result is of %s, the model is %s, and %s: be sure that both are the same model. The scores are those "
+            "of the first.",
             theirs,
             mine,
+            "the result records no digest of the weights to compare"
+            if not run["base_weights"]
+            else "their weights were not compared",
         )
 
 
