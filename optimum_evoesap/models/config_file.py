@@ -59,6 +59,10 @@ def check_config_file(path: str, **source: Any) -> None:
     """
     of_code = ("code_revision", "trust_remote_code")
     file = cached_file(path, CONFIG_NAME, **{name: value for name, value in source.items() if name not in of_code})
+    if file is None:  # transformers raises where any other file is missing
+        raise FileNotFoundError(
+            f"{path} holds no {CONFIG_NAME}, so it is no model: give its folder, or its id on the Hub."
+        )
     read_json(str(file), dict[str, Any], "the config of a model", _REMEDY, check_config_values)
 
 

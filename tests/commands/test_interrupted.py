@@ -102,7 +102,8 @@ def test_ctrl_c_in_the_push(cli, options, tmp_path, monkeypatch):
     monkeypatch.setattr("optimum_evoesap.pruner.check_hub", lambda **_: None)
     monkeypatch.setattr("optimum_evoesap.pruner.push_checkpoint", interrupted)
     out = tmp_path / "out"
-    code, _, error = cli("prune", *options, "-o", out, "--push-to-hub", "--hub-model-id", "me/model")
+    hub = ["--push-to-hub", "--hub-model-id", "me/model", "--token", "hf_none"]
+    code, _, error = cli("prune", *options, "-o", out, *hub)
     assert code == 130
     assert error.splitlines()[-1] == f"Stopped. The checkpoint in {out} is whole."
 

@@ -38,14 +38,15 @@ def pruned(cli, checkpoint, data, tmp_path):
 
 
 def test_a_saved_checkpoint_is_pushed_and_read_back(pruned, data, tmp_path, hub_server):
-    for name in (".env", "notes.txt", "runs/log", "figures/kept.svg"):
+    others = {".env", "notes.txt", "runs/log", "secrets.json"}
+    for name in others:
         (pruned / name).parent.mkdir(exist_ok=True)
         (pruned / name).write_text("of the user")
     command = ["push", str(pruned), "--hub-model-id", "tester/pruned", "--token", TOKEN, "--commit-message", "Mine"]
     run(hub_server, tmp_path / "home", COMMAND, json.dumps(command), token=None)
     files = hub_server.files("tester/pruned")
     assert [each.message for each in hub_server.pushed_commits("tester/pruned", "main")] == ["Mine"]
-    assert not {".env", "notes.txt", "runs/log"} & files.keys() and "figures/kept.svg" in files
+    assert not others & files.keys() and "tokenizer.json" in files
     assert files["model.safetensors"] == (pruned / "model.safetensors").read_bytes()
     assert "tester/pruned" in files["README.md"].decode() and str(tmp_path) not in files["README.md"].decode()
     assert str(tmp_path).encode() not in files["evoesap_config.json"] + files["evoesap_result.json"]
