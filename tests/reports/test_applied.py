@@ -25,7 +25,9 @@ def test_the_record_says_where_it_came_from(model_type, form, searched_runs, tmp
     given = {"folder": folder, "file": str(folder / "evoesap_result.json"), "result": PruningResult.load(folder)}[form]
     pruner = MoEPruner(make_model(model_type))
     pruner.prune(out, result=given)
-    assert not caplog.records and weights(out) == weights(folder)
+    # The class builds no layers for multi-token prediction, of which the config of DeepSeek-V3 claims one.
+    assert all("multi-token prediction" in each.getMessage() for each in caplog.records)
+    assert weights(out) == weights(folder)
     found, applied = PruningResult.load(folder), PruningResult.load(out)
     same = ("kept_experts", "allocation", "scores", "history", "data", "criterion", "fitness", "seed", "beats_uniform")
     for name in (*same, "base_weights", "parameters", "size_in_bytes"):
