@@ -177,13 +177,13 @@ def test_a_run_that_was_killed_after_or_amid_training_is_an_unbroken_one(tmp_pat
     assert "keep logits" in [entry["stage"] for entry in unbroken.history]
     train, calls = KeepTraining.train, []
 
-    def killed_amid(self, start, schedule, after):
+    def killed_amid(self, start, schedule, after, unfinished):
         def stop(share):
             calls.append(share)
             if share > 0.5:
                 raise KeyboardInterrupt
 
-        return train(self, start, schedule, stop)
+        return train(self, start, schedule, stop, unfinished)
 
     def killed_after(self, logits):
         raise KeyboardInterrupt
@@ -226,13 +226,13 @@ def test_minutes_end_the_training_and_the_model_is_whole(monkeypatch):
     monkeypatch.setattr("optimum_evoesap.search.limits.time.monotonic", lambda: clock[0])
     steps, train = [], KeepTraining.train
 
-    def slow(self, start, schedule, after):
+    def slow(self, start, schedule, after, unfinished):
         def step(share):
             clock[0] += 30.0
             steps.append(share)
             after(share)
 
-        return train(self, start, schedule, step)
+        return train(self, start, schedule, step, unfinished)
 
     monkeypatch.setattr(KeepTraining, "train", slow)
     pruner = prune("gradient", max_minutes=2.0)
