@@ -17,7 +17,7 @@ from tests.hostile.promise import outcome
 
 # A model is built in a tenth of a second, a file is read in a thousandth.
 EXAMPLES = {"checkpoint config": 60}
-# Not whole yet: some metadata of a base model's card take longer than they may.
+# Not whole yet: odd metadata of a base model's card can come into the new one as they are.
 LEFT_OUT = ["card"]
 
 
