@@ -17,7 +17,7 @@ from tests.hostile.promise import outcome
 
 # A model is built in a tenth of a second, a file is read in a thousandth.
 EXAMPLES = {"checkpoint config": 60}
-# Not whole yet: odd metadata of a base model's card can come into the new one as they are.
+# Not whole yet: an odd license of a base model stays in the card's metadata as it is.
 LEFT_OUT = ["card"]
 
 
