@@ -32,7 +32,7 @@ STAGES: dict[str, tuple[Any, str]] = {
     "guard": (find, "compare_with_uniform"),
     "apply": (pruner.MoEPruner, "apply"),
     "write": (pruner, "write_checkpoint"),
-    "move": (write, "move_into_place"),
+    "move": (write, "exchange"),
     "end": (write, "end_state"),
 }
 STEPS = {"curves": "_curves", "walk": "_walk", "order again": "_order_again", "swaps": "_swaps",

@@ -118,6 +118,7 @@ def test_it_is_pushed_too(monkeypatch):
         pushed[repo_id] = {path.name for path in folder.iterdir()}
 
     monkeypatch.setattr("optimum_evoesap.checkpoint.write.push_folder", push)
+    monkeypatch.setattr("optimum_evoesap.pruner.check_hub", lambda *_, **__: None)
     pruner = pruner_of(make_model("olmoe"))
     pruner.prune(None, rows(), push_to_hub=True, hub_model_id="me/with", remote_code=True, token="a token")
     pruner.push_to_hub("me/without", token="a token")

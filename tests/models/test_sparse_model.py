@@ -24,8 +24,9 @@ def test_a_model_is_built_as_often_as_it_must(tmp_path, monkeypatch):
     pruner = MoEPruner.from_pretrained(tmp_path / "model", EvoESAPConfig(sparsity=0.5, **options))
     rows = [{"input_ids": tokens} for tokens in random_tokens(8, 16)]
     pruner.prune(tmp_path / "out", rows, rows)
-    # Without weights: as it is, with three expert counts to discover by, with different ones; and once with weights.
-    assert len(built) == 6
+    # Without weights: as it is, with three expert counts to discover by, with different ones, and to compare with
+    # what was written; and once with weights.
+    assert len(built) == 7
 
 
 def test_what_is_bound_to_another_model_slices_that_one():

@@ -57,7 +57,8 @@ def test_a_run_killed_while_files_are_moved_goes_on(has_earlier_result, moves, t
     with pytest.raises(KeyboardInterrupt):
         make_pruner(allocation=[1, 2, 3]).prune(tmp_path / "out", rows())
     monkeypatch.undo()
-    assert not (tmp_path / "out" / "config.json").exists()
+    # What is there by then is the whole earlier result, or nothing that loads.
+    assert (tmp_path / "out" / "config.json").exists() <= has_earlier_result
     pruner = make_pruner(allocation=[1, 2, 3])
     pruner.prune(tmp_path / "out", rows())
     reloaded = aligned(AutoModelForCausalLM.from_pretrained(tmp_path / "out")).to(pruner.model.device)

@@ -102,6 +102,7 @@ def test_a_run_that_goes_on_stops_where_an_unbroken_one_does(tmp_path, killed_af
     assert resumed == unbroken and len(rest.passes) == len(scorer.passes) - killed_after
 
 
+@pytest.mark.usefixtures("keeps_rounds")
 def test_what_is_known_counts_so_that_another_run_does_not_go_further(tmp_path):
     with RunState(tmp_path) as state:
         first, _ = search(widening(), Limits(max_evaluations=20), ToldScores(state, "key"))
