@@ -54,7 +54,8 @@ def check_config_file(path: str, **source: Any) -> None:
         **source: The arguments of `from_pretrained` that say where the file comes from.
 
     Raises:
-        OSError: There is no such file, or the Hub cannot be reached.
+        FileNotFoundError: There is no such file.
+        OSError: The Hub cannot be reached.
         FileContentError: It is no JSON, nested too deeply, or a field has a value that no model has.
     """
     of_code = ("code_revision", "trust_remote_code")
