@@ -52,6 +52,23 @@ def test_it_is_what_the_loaded_model_gives(model_type, tmp_path):
     assert torch.equal(logits(tmp_path / "files"), logits(tmp_path / "loaded"))
 
 
+def test_files_of_which_nothing_stays_are_not_written(tmp_path):
+    """Here each tensor has a file of its own."""
+    folder = tmp_path / "model"
+    model = saved("olmoe", folder)
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    places = {name: f"model-{number:05d}.safetensors" for number, name in enumerate(tensors)}
+    for name, file in places.items():
+        save_file({name: tensors[name]}, folder / file, metadata={"format": "pt"})
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    kept = random_kept(layers_of(model), 1)
+    apply_to_files(folder, kept, tmp_path / "out")
+    gone = sum(layer.num_experts - len(kept[layer.index]) for layer in layers_of(model))
+    assert gone and len(list((tmp_path / "out").glob("*.safetensors"))) == len(tensors) - 3 * gone
+    assert logits(tmp_path / "out").isfinite().all()
+
+
 def test_float32_routers_and_biases_keep_their_bits(tmp_path):
     model = saved("deepseek_v3", tmp_path / "model")
     path = tmp_path / "model" / "model.safetensors"
