@@ -4,19 +4,17 @@
 from __future__ import annotations
 
 import json
-import logging
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
 
 from .processors import source_kwargs
+from .tensor_files import read_tensor_file
 
-
-logger = logging.getLogger(__name__)
 
 _WIDE = "F32"
 _QUIET = dict.fromkeys(("_raise_exceptions_for_missing_entries", "_raise_exceptions_for_connection_errors"), False)
@@ -39,14 +37,9 @@ def find_wide_tensors(path: str, model_kwargs: Mapping[str, Any]) -> dict[str, P
     dtypes: dict[str, str] = {}
     elements: Counter[str] = Counter()
     for file in _files(path, dict(model_kwargs)):
-        with safe_open(file, "pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118  (it is no dict)
-                header = tensors.get_slice(name)
-                files[name], dtypes[name] = file, header.get_dtype()
-                size = 1
-                for length in header.get_shape():
-                    size *= length
-                elements[dtypes[name]] += size
+        for tensor in read_tensor_file(file).tensors:
+            files[tensor.name], dtypes[tensor.name] = file, tensor.dtype
+            elements[tensor.dtype] += math.prod(tensor.shape)
     if not elements or elements.most_common(1)[0][0] == _WIDE:
         return {}
     return {name: files[name] for name, dtype in dtypes.items() if dtype == _WIDE}
